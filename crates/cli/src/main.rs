@@ -1,0 +1,2 @@
+//! The vidmm command line.
+fn main() {}

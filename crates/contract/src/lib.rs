@@ -1,0 +1,1 @@
+//! The contract of vidmm as named cases that every face must pass.

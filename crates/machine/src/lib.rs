@@ -1,0 +1,1 @@
+//! What the machine says of its memory: totals, cgroups, pressure; and sizes as people write them.

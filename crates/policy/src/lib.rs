@@ -1,0 +1,1 @@
+//! Ranks: which offered allocation is discarded first, for vidmm.

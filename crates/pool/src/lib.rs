@@ -1,0 +1,1 @@
+//! The engine of vidmm: table, arena, credit and agent of one process.

@@ -1,0 +1,1 @@
+//! Slots, handles and the lock-free offer/reclaim protocol of vidmm.

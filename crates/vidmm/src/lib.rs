@@ -1,0 +1,1 @@
+//! Offer memory you could rebuild, reclaim it when you need it, be told whether it was discarded.
