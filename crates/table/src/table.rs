@@ -1,0 +1,230 @@
+//! The table: finding slots, taking and recycling them.
+
+use crate::chunks::{CHUNK_SLOTS, Chunks, SLOTS_END};
+use crate::error::Error;
+use crate::handle::{GENERATION_MASK, Handle, REST};
+use crate::protocol::{Detached, SlotRef};
+use crate::slot::{ExtentWord, FLAG_ZERO_OWED, Slot};
+use crate::sync::{AtomicU32, Mutex, Ordering, lock};
+use crate::word::Word;
+
+#[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
+const SHARDS: u32 = 64;
+#[cfg(any(vidmm_loom, vidmm_shuttle))]
+const SHARDS: u32 = 1;
+
+/// The place of a slot in its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotIndex(u32);
+
+/// What a new allocation starts with.
+#[derive(Debug, Clone, Copy)]
+pub struct New {
+    /// The size asked for, in bytes.
+    pub size_bytes: u64,
+    /// Its memory.
+    pub extent: ExtentWord,
+    /// It must read as zero and its memory may not: zeroed at the first lock.
+    pub zero_owed: bool,
+    /// The allocation priority.
+    pub priority: u32,
+    /// What a rebuild costs, in nanoseconds; 0 is unknown.
+    pub rebuild_cost_ns: f32,
+    /// The resource it belongs to; 0 is none.
+    pub resource: u32,
+    /// The device it belongs to; 0 is none.
+    pub device: u32,
+    /// When it was created, in ticks of the miss clock.
+    pub now_ticks: u32,
+}
+
+/// Memory that a table's bookkeeping takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Bytes of slots and of what finds them.
+    pub bytes: u64,
+    /// Allocations alive.
+    pub allocations: u32,
+}
+
+/// Freed slots, first in first out, linked through the slots themselves.
+#[derive(Debug)]
+struct FreeSlots {
+    head: u32,
+    tail: u32,
+    resting: u32,
+    /// The lowest index that was never used.
+    unused: u32,
+}
+
+/// All slots of a process.
+#[derive(Debug)]
+pub struct Table {
+    chunks: Chunks,
+    /// Copy of `FreeSlots::unused` for scans.
+    end: AtomicU32,
+    free: Mutex<FreeSlots>,
+    shards: Box<[Mutex<()>]>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Table {
+    /// An empty table. It takes a few KiB until the first allocation.
+    #[must_use]
+    pub fn new() -> Self {
+        Table {
+            chunks: Chunks::new(),
+            end: AtomicU32::new(1),
+            free: Mutex::new(FreeSlots {
+                head: 0,
+                tail: 0,
+                resting: 0,
+                unused: 1,
+            }),
+            shards: (0..SHARDS).map(|_| Mutex::new(())).collect(),
+        }
+    }
+
+    /// The slot that `handle` names, if there can be one; whether its allocation still lives is
+    /// checked by each operation.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`].
+    #[inline]
+    pub fn get(&self, handle: Handle) -> Result<SlotRef<'_>, Error> {
+        let index = handle.index();
+        let slot = self.chunks.get(index).ok_or(Error::BadHandle)?;
+        Ok(SlotRef {
+            slot,
+            generation: handle.generation(),
+            shard: self.shard(index),
+        })
+    }
+
+    /// The slot at `index`, whatever allocation it holds now.
+    #[inline]
+    #[must_use]
+    pub fn at(&self, index: SlotIndex) -> Option<SlotRef<'_>> {
+        let slot = self.chunks.get(index.0)?;
+        let generation = slot.generation.load(Ordering::Relaxed);
+        Some(SlotRef {
+            slot,
+            generation,
+            shard: self.shard(index.0),
+        })
+    }
+
+    #[inline]
+    fn shard(&self, index: u32) -> &Mutex<()> {
+        &self.shards[(index % SHARDS) as usize]
+    }
+
+    /// Creates an allocation: committed, fresh.
+    ///
+    /// # Errors
+    /// [`Error::TableFull`]; the extent is the caller's still.
+    pub fn create(&self, new: &New) -> Result<Handle, Error> {
+        let index = self.take_slot()?;
+        let slot = self.chunks.get(index).ok_or(Error::TableFull)?;
+        // The slot is empty and off the queue: nobody else writes it, and whoever still holds an
+        // old handle is turned away by the generation or by the sequence.
+        let relaxed = Ordering::Relaxed;
+        slot.extent.store(new.extent.0, relaxed);
+        slot.size_bytes.store(new.size_bytes, relaxed);
+        slot.flags
+            .store(if new.zero_owed { FLAG_ZERO_OWED } else { 0 }, relaxed);
+        slot.stamp.store(new.now_ticks, relaxed);
+        slot.reclaims.store(0, relaxed);
+        slot.last_interval.store(0, relaxed);
+        slot.cost.store(new.rebuild_cost_ns.to_bits(), relaxed);
+        slot.priority.store(new.priority, relaxed);
+        slot.resource.store(new.resource, relaxed);
+        slot.device.store(new.device, relaxed);
+        slot.queue_uses.store(0, relaxed);
+        slot.residency.store(0, relaxed);
+        let generation = slot.generation.load(relaxed);
+        let word = Word(slot.state.load(relaxed));
+        // Release: whoever sees the allocation sees all of the above.
+        slot.state
+            .store(word.committed_fresh().0, Ordering::Release);
+        Handle::new(index, generation).ok_or(Error::TableFull)
+    }
+
+    /// Ends an allocation, whatever its state, unless it is locked. Its handle is refused from
+    /// here on. The extent, if there was one, is the caller's.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::BadHandle`].
+    pub fn destroy(&self, handle: Handle) -> Result<Option<Detached>, Error> {
+        let slot = self.get(handle)?;
+        let detached = slot.empty()?;
+        // Only the winner of the swap comes here, so the generation has one writer.
+        let next = handle.generation().wrapping_add(1) & GENERATION_MASK;
+        slot.slot.generation.store(next, Ordering::Relaxed);
+        self.recycle(handle.index());
+        Ok(detached)
+    }
+
+    /// A slot that has rested long enough, or one never used.
+    fn take_slot(&self) -> Result<u32, Error> {
+        let mut free = lock(&self.free);
+        if free.resting > REST {
+            let index = free.head;
+            let slot = self.chunks.get(index).ok_or(Error::TableFull)?;
+            free.head = slot.link.load(Ordering::Relaxed);
+            free.resting -= 1;
+            return Ok(index);
+        }
+        let index = free.unused;
+        if index >= SLOTS_END {
+            return Err(Error::TableFull);
+        }
+        self.chunks.add(index);
+        free.unused += 1;
+        self.end.store(free.unused, Ordering::Release);
+        Ok(index)
+    }
+
+    fn recycle(&self, index: u32) {
+        let mut free = lock(&self.free);
+        if free.resting == 0 {
+            free.head = index;
+        } else if let Some(last) = self.chunks.get(free.tail) {
+            last.link.store(index, Ordering::Relaxed);
+        }
+        free.tail = index;
+        free.resting += 1;
+    }
+
+    /// Calls `look` with every slot that was ever used, in order of index.
+    #[inline]
+    pub fn scan(&self, mut look: impl FnMut(SlotIndex, &Slot)) {
+        let end = self.end.load(Ordering::Acquire);
+        let mut index = 0;
+        while index < end {
+            let Some(slots) = self.chunks.chunk(index / CHUNK_SLOTS) else {
+                return;
+            };
+            for slot in slots {
+                look(SlotIndex(index), slot);
+                index += 1;
+            }
+        }
+    }
+
+    /// What the table's bookkeeping takes, and for how many allocations.
+    #[must_use]
+    pub fn memory_use(&self) -> MemoryUse {
+        let free = lock(&self.free);
+        let bytes = self.chunks.bytes() + size_of::<Self>() as u64;
+        MemoryUse {
+            bytes,
+            allocations: free.unused - 1 - free.resting,
+        }
+    }
+}
