@@ -1,2 +1,66 @@
-//! The vidmm command line.
-fn main() {}
+//! The `vidmm` program: the command line over the library of the same name.
+//!
+//! Owns: what a user types and reads - arguments, exit statuses, progress, reports, JSON.
+//! Must not know: slots, extents, ranks, wire messages. Whatever it does with memory goes through
+//! the public API of the `vidmm` crate, as any other program's would.
+//!
+//! A subcommand is one module with an `Args` (clap) and a `run(&Args) -> Result<(), Failure>`,
+//! plus one line in [`Command`] and one in [`dispatch`].
+//!
+//! Exit status: 0 done, 1 failed, 2 wrong usage.
+
+mod demo;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::Failure;
+
+/// Offer memory that could be rebuilt, reclaim it when needed, be told whether it was discarded.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vidmm",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    // No doc comments here: they would hide the longer texts that the `Args` bring along.
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with status 2; `--help` and `--version` with 0.
+    let cli = Cli::parse();
+    match dispatch(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Demo(args) => demo::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,1 +1,50 @@
-//! The engine of vidmm: table, arena, credit and agent of one process.
+//! The engine of one process: table, arena, credit and agent, behind every face of vidmm.
+//!
+//! A [`Pool`] holds allocations under one budget. Offer, reclaim of intact memory, lock and unlock
+//! go straight to a slot of the table; whatever needs memory goes through `room` and, where that
+//! does not suffice, through the reclaimer, which ranks what is offered, claims victims and
+//! gives their memory to whoever needs it.
+//!
+//! **Owns:** the budget of this process, the order of victims, the agent, what happens at `fork`.
+//!
+//! **Must not know:** faces (it has no types of theirs and no global state but the list of pools
+//! that `fork` walks), where a budget comes from, how the kernel is called.
+//!
+//! # Locks
+//!
+//! In the order in which they may be held: the gate (shared, by every slow call; exclusive, by
+//! `fork`), the reclaimer, the groups, then those inside table and arena, which are leaves.
+//! Offer, reclaim of intact memory, lock (but the first) and unlock take none of them.
+
+mod agent;
+mod batch;
+mod error;
+mod fork;
+mod gate;
+mod groups;
+mod memory;
+mod options;
+mod pool;
+mod process;
+mod protect;
+mod reclaimer;
+mod room;
+mod signals;
+mod stats;
+mod victims;
+
+pub use agent::AgentMode;
+pub use batch::{Answers, BATCH_MAX, HandleList};
+pub use error::{BatchError, Error};
+pub use groups::GroupId;
+pub use memory::Mapping;
+pub use options::{EnvironmentError, ForkMode, PoolOptions, PressureMode};
+pub use pool::{NewPoolError, Outcome, Pool, Request};
+pub use stats::{ClassBytes, Stats};
+pub use vidmm_arena::{HeapKernel, Kernel, LinuxKernel, Resident};
+pub use vidmm_machine::Reason;
+pub use vidmm_policy::{Candidate, OldestFirst, Policy, Rank};
+pub use vidmm_table::{
+    Class, Handle, History, MAX_ALLOCATIONS, OfferMode, PRIORITY_HIGH, PRIORITY_LOW,
+    PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL, State,
+};

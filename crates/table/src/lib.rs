@@ -50,4 +50,7 @@ pub use handle::{Handle, MAX_ALLOCATIONS};
 pub use protocol::{Detached, FirstLock, Installed, Lock, Offered, Reclaim, SlotRef};
 pub use slot::{ExtentWord, History, Slot};
 pub use table::{MemoryUse, New, SlotIndex, Table};
-pub use word::{Class, OfferMode, State, Word};
+pub use word::{
+    Class, OfferMode, PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_MAXIMUM, PRIORITY_MINIMUM,
+    PRIORITY_NORMAL, State, Word,
+};

@@ -1,7 +1,7 @@
 //! The transitions of one slot. See the crate's first page for the rules they follow.
 
 use crate::error::Error;
-use crate::slot::{ExtentWord, FLAG_ZERO_OWED, History, Slot};
+use crate::slot::{ExtentWord, FLAG_CONTENT_LOST, FLAG_ZERO_OWED, History, Slot};
 use crate::sync::{Mutex, Ordering, lock};
 use crate::word::{OfferMode, State, Word};
 
@@ -51,6 +51,8 @@ pub struct FirstLock {
     pub extent: ExtentWord,
     /// The owner was promised zeroes.
     pub zero_owed: bool,
+    /// The allocation was discarded before: what it reads as is unspecified.
+    pub content_lost: bool,
 }
 
 /// What became of an extent that was brought for a discarded allocation.
@@ -90,7 +92,11 @@ impl<'t> SlotRef<'t> {
         // Acquire: the generation is read after the word, and the extent that belongs to the word
         // was written before it.
         let word = Word(self.slot.state.load(Ordering::Acquire));
-        if self.slot.generation.load(Ordering::Relaxed) != self.generation {
+        // Empty: the generation of the next allocation, which is not there yet, or of the last one,
+        // whose destroyer has not advanced it yet.
+        if self.slot.generation.load(Ordering::Relaxed) != self.generation
+            || word.state() == State::Empty
+        {
             return Err(Error::BadHandle);
         }
         Ok(word)
@@ -161,7 +167,14 @@ impl<'t> SlotRef<'t> {
     /// Offers again what [`SlotRef::reclaim`] took from the word `before`, in the mode it had -
     /// but only if nothing has happened to the slot since. Says whether it did.
     pub fn undo_reclaim(&self, before: Word) -> bool {
-        before.state() == State::Offered && self.swap(before.reclaimed(), before.offered_again())
+        self.undo_reclaims(before, 1)
+    }
+
+    /// As [`SlotRef::undo_reclaim`], for a call that named the allocation `times` times: the first
+    /// of its reclaims took it from `before`, the others only advanced the sequence.
+    pub fn undo_reclaims(&self, before: Word, times: u32) -> bool {
+        let written = before.reclaimed_times(times);
+        before.state() == State::Offered && self.swap(written, written.offered_again())
     }
 
     /// Takes the memory of a victim that was seen as `word`, if nothing happened to it since. The
@@ -230,10 +243,10 @@ impl<'t> SlotRef<'t> {
             work(FirstLock {
                 extent,
                 zero_owed: flags & FLAG_ZERO_OWED != 0,
+                content_lost: flags & FLAG_CONTENT_LOST != 0,
             });
-            self.slot
-                .flags
-                .store(flags & !FLAG_ZERO_OWED, Ordering::Relaxed);
+            let done = flags & !(FLAG_ZERO_OWED | FLAG_CONTENT_LOST);
+            self.slot.flags.store(done, Ordering::Relaxed);
             loop {
                 let word = Word(self.slot.state.load(Ordering::Relaxed));
                 if self.swap(word, word.touched()) {
@@ -252,7 +265,8 @@ impl<'t> SlotRef<'t> {
     pub fn unlock(&self) -> Result<u32, Error> {
         loop {
             let word = self.load()?;
-            if word.locks() == 0 {
+            // The lock of a fresh one is that of a first lock at work: nobody else's to undo.
+            if word.locks() == 0 || word.is_fresh() {
                 return Err(Error::NotLocked);
             }
             let unlocked = word.unlocked_once();
@@ -280,6 +294,11 @@ impl<'t> SlotRef<'t> {
         // Every way out of `discarded` takes the shard's lock, so nobody reads or writes the
         // extent now; and it is written before the state that makes it the slot's.
         self.slot.extent.store(extent.0, Ordering::Relaxed);
+        let flags = self.slot.flags.load(Ordering::Relaxed);
+        self.slot.flags.store(
+            (flags & !FLAG_ZERO_OWED) | FLAG_CONTENT_LOST,
+            Ordering::Relaxed,
+        );
         let installed = self.swap(word, word.committed_fresh());
         debug_assert!(
             installed,

@@ -26,6 +26,10 @@ pub struct History {
 
 /// A zero is owed at the first lock: the allocation promised zeroes and its memory is warm.
 pub(crate) const FLAG_ZERO_OWED: u16 = 1;
+/// It was discarded and nobody has locked it since: its content is unspecified.
+pub(crate) const FLAG_CONTENT_LOST: u16 = 2;
+/// The upper byte of the flags keeps the alignment (its logarithm; 0 is a page).
+pub(crate) const FLAG_ALIGN_SHIFT: u32 = 8;
 
 /// One slot. Everything of an allocation that vidmm ever writes on its fast path is in this line.
 #[derive(Debug)]
@@ -89,6 +93,18 @@ impl Slot {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes.load(Relaxed)
+    }
+
+    /// The base-2 logarithm of the alignment its owner asked for; 0 is "a page".
+    #[must_use]
+    pub fn align_log2(&self) -> u8 {
+        self.flags.load(Relaxed).to_be_bytes()[0]
+    }
+
+    /// The device it belongs to; 0 is none.
+    #[must_use]
+    pub fn device(&self) -> u32 {
+        self.device.load(Relaxed)
     }
 
     /// The extent. It is the slot's own while the state is committed or offered.

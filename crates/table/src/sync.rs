@@ -3,9 +3,13 @@
 //! the shipped functions.
 
 #[cfg(vidmm_loom)]
+mod dependent;
+#[cfg(vidmm_loom)]
+pub(crate) use dependent::{AtomicU16, AtomicU64};
+#[cfg(vidmm_loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicPtr, AtomicU32, Ordering},
 };
 #[cfg(all(vidmm_shuttle, not(vidmm_loom)))]
 pub(crate) use shuttle::sync::{

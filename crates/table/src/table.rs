@@ -4,9 +4,9 @@ use crate::chunks::{CHUNK_SLOTS, Chunks, SLOTS_END};
 use crate::error::Error;
 use crate::handle::{GENERATION_MASK, Handle, REST};
 use crate::protocol::{Detached, SlotRef};
-use crate::slot::{ExtentWord, FLAG_ZERO_OWED, Slot};
+use crate::slot::{ExtentWord, FLAG_ALIGN_SHIFT, FLAG_ZERO_OWED, Slot};
 use crate::sync::{AtomicU32, Mutex, Ordering, lock};
-use crate::word::Word;
+use crate::word::{State, Word};
 
 #[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
 const SHARDS: u32 = 64;
@@ -17,11 +17,29 @@ const SHARDS: u32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotIndex(u32);
 
+impl SlotIndex {
+    /// The index as a number: below 2^21.
+    #[inline]
+    #[must_use]
+    pub fn raw(self) -> u32 {
+        self.0
+    }
+
+    /// The slot at this index, if there is one ([`Table::at`] says).
+    #[inline]
+    #[must_use]
+    pub fn from_raw(raw: u32) -> Self {
+        SlotIndex(raw)
+    }
+}
+
 /// What a new allocation starts with.
 #[derive(Debug, Clone, Copy)]
 pub struct New {
     /// The size asked for, in bytes.
     pub size_bytes: u64,
+    /// The base-2 logarithm of the alignment asked for; 0 is "a page".
+    pub align_log2: u8,
     /// Its memory.
     pub extent: ExtentWord,
     /// It must read as zero and its memory may not: zeroed at the first lock.
@@ -136,8 +154,9 @@ impl Table {
         let relaxed = Ordering::Relaxed;
         slot.extent.store(new.extent.0, relaxed);
         slot.size_bytes.store(new.size_bytes, relaxed);
-        slot.flags
-            .store(if new.zero_owed { FLAG_ZERO_OWED } else { 0 }, relaxed);
+        let zero_owed = if new.zero_owed { FLAG_ZERO_OWED } else { 0 };
+        let align = u16::from(new.align_log2) << FLAG_ALIGN_SHIFT;
+        slot.flags.store(align | zero_owed, relaxed);
         slot.stamp.store(new.now_ticks, relaxed);
         slot.reclaims.store(0, relaxed);
         slot.last_interval.store(0, relaxed);
@@ -161,8 +180,21 @@ impl Table {
     /// # Errors
     /// [`Error::Locked`], [`Error::BadHandle`].
     pub fn destroy(&self, handle: Handle) -> Result<Option<Detached>, Error> {
+        self.destroy_noting(handle, |_| {})
+    }
+
+    /// As [`Table::destroy`]; the winner calls `note` with the slot before it can be used again.
+    ///
+    /// # Errors
+    /// As [`Table::destroy`].
+    pub fn destroy_noting(
+        &self,
+        handle: Handle,
+        note: impl FnOnce(&Slot),
+    ) -> Result<Option<Detached>, Error> {
         let slot = self.get(handle)?;
         let detached = slot.empty()?;
+        note(slot.slot);
         // Only the winner of the swap comes here, so the generation has one writer.
         let next = handle.generation().wrapping_add(1) & GENERATION_MASK;
         slot.slot.generation.store(next, Ordering::Relaxed);
@@ -215,6 +247,20 @@ impl Table {
                 index += 1;
             }
         }
+    }
+
+    /// Ends every allocation at once, without a look at any extent: for a child made by `fork` that
+    /// did not inherit the memory. Nobody else may use the table meanwhile.
+    pub fn forget_all(&self) {
+        self.scan(|_, slot| {
+            let word = slot.word();
+            if word.state() != State::Empty {
+                slot.state.store(word.emptied().0, Ordering::Relaxed);
+                let next = slot.generation.load(Ordering::Relaxed).wrapping_add(1);
+                slot.generation
+                    .store(next & GENERATION_MASK, Ordering::Relaxed);
+            }
+        });
     }
 
     /// What the table's bookkeeping takes, and for how many allocations.

@@ -31,7 +31,31 @@ pub enum Class {
     Auto = 3,
 }
 
+/// `D3DDDI_ALLOCATIONPRIORITY_MINIMUM`.
+pub const PRIORITY_MINIMUM: u32 = 0x2800_0000;
+/// `D3DDDI_ALLOCATIONPRIORITY_LOW`.
+pub const PRIORITY_LOW: u32 = 0x5000_0000;
+/// `D3DDDI_ALLOCATIONPRIORITY_NORMAL`, what an allocation starts with.
+pub const PRIORITY_NORMAL: u32 = 0x7800_0000;
+/// `D3DDDI_ALLOCATIONPRIORITY_HIGH`.
+pub const PRIORITY_HIGH: u32 = 0xA000_0000;
+/// `D3DDDI_ALLOCATIONPRIORITY_MAXIMUM`.
+pub const PRIORITY_MAXIMUM: u32 = 0xC800_0000;
+
 impl Class {
+    /// The class that counts when a victim is chosen: AUTO follows the allocation's `priority`
+    /// (up to LOW: LOW; up to NORMAL: NORMAL; above: HIGH). Never AUTO.
+    #[inline]
+    #[must_use]
+    pub fn effective(self, priority: u32) -> Class {
+        match self {
+            Class::Auto if priority <= PRIORITY_LOW => Class::Low,
+            Class::Auto if priority <= PRIORITY_NORMAL => Class::Normal,
+            Class::Auto => Class::High,
+            explicit => explicit,
+        }
+    }
+
     fn from_bits(bits: u64) -> Self {
         match bits & 3 {
             0 => Class::Low,
@@ -152,9 +176,15 @@ impl Word {
         self.with_state(State::Committed).next()
     }
 
-    /// What undoes that reclaim: offered again, with the mode it had.
+    /// The word after `times` reclaims in a row (at least one) and nothing else.
+    pub(crate) fn reclaimed_times(self, times: u32) -> Self {
+        let more = u64::from(times.saturating_sub(1)).wrapping_mul(SEQUENCE_ONE);
+        Word(self.reclaimed().0.wrapping_add(more))
+    }
+
+    /// What undoes a reclaim that wrote `self`: offered, with the mode it had.
     pub(crate) fn offered_again(self) -> Self {
-        self.reclaimed().with_state(State::Offered).next()
+        self.with_state(State::Offered).next()
     }
 
     #[inline]
@@ -212,8 +242,9 @@ mod tests {
             prop_assert_eq!((offered.is_fresh(), offered.locks()), (word.is_fresh(), word.locks()));
             prop_assert_eq!(offered.0 >> SEQUENCE_SHIFT, (word.0 >> SEQUENCE_SHIFT).wrapping_add(1) & (u64::MAX >> SEQUENCE_SHIFT));
             prop_assert_eq!(offered.reclaimed().mode(), mode);
-            prop_assert_eq!(offered.offered_again().mode(), mode);
-            prop_assert_eq!(offered.offered_again().state(), State::Offered);
+            prop_assert_eq!(offered.reclaimed().offered_again().mode(), mode);
+            prop_assert_eq!(offered.reclaimed().offered_again().state(), State::Offered);
+            prop_assert_eq!(offered.reclaimed_times(2), offered.reclaimed().reclaimed());
             prop_assert!(!offered.claimed().is_fresh());
             prop_assert_eq!(offered.claimed().mode(), mode);
             prop_assert_eq!(offered.emptied().0 & (SEQUENCE_ONE - 1), 0);

@@ -1,0 +1,506 @@
+//! The pool: what it is made of, and the calls on one allocation.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, Weak};
+
+use vidmm_arena::{Arena, ArenaError, ArenaOptions, Extent, Kernel, LinuxKernel, Resident, Shape};
+use vidmm_machine::{MachineError, Reason};
+use vidmm_policy::Policy;
+use vidmm_table::{
+    Class, ExtentWord, Handle, History, Installed, New, OfferMode, PRIORITY_NORMAL, Reclaim,
+    SlotRef, State, Table,
+};
+
+use crate::agent::Agent;
+use crate::error::Error;
+use crate::fork;
+use crate::gate::{Gate, Inside};
+use crate::groups::{GroupId, Groups};
+use crate::options::{ForkMode, PoolOptions};
+use crate::protect::Protection;
+use crate::reclaimer::Reclaimer;
+use crate::room::{BYTES_MAX, Room};
+use crate::signals::Signals;
+use crate::stats::{Cached, Counters};
+
+/// What a reclaim answers, per item. The worst of a group's members is the group's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// Byte for byte what was there at the offer.
+    Intact,
+    /// Committed and usable, but the content is unspecified now.
+    Discarded,
+    /// *Not committed*: it was offered with *allow decommit* and cannot be supplied again. Only
+    /// destroy is left.
+    NotCommitted,
+}
+
+/// What an allocation is to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Request {
+    /// The size, in bytes; at least 1.
+    pub size_bytes: u64,
+    /// The alignment, in bytes: a power of two, or 0 for a page.
+    pub align_bytes: u64,
+    /// The content may be anything of this process at first, instead of zeroes.
+    pub allow_not_zeroed: bool,
+    /// The allocation priority: the class of what is offered AUTO.
+    pub priority: u32,
+    /// What rebuilding the content costs, in nanoseconds; 0 is unknown.
+    pub rebuild_cost_ns: f32,
+    /// The group it is a member of from the start.
+    pub group: Option<GroupId>,
+    /// The device it belongs to; 0 is none. Kept for the face that has devices.
+    pub device: u32,
+}
+
+impl Request {
+    /// Zeroed memory of this size, with nothing special about it.
+    #[must_use]
+    pub fn of_size(size_bytes: u64) -> Self {
+        Request {
+            size_bytes,
+            align_bytes: 0,
+            allow_not_zeroed: false,
+            priority: PRIORITY_NORMAL,
+            rebuild_cost_ns: 0.0,
+            group: None,
+            device: 0,
+        }
+    }
+}
+
+/// Why a pool could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NewPoolError {
+    /// The budget cannot be found out.
+    #[error("the budget cannot be determined: {0}")]
+    Budget(#[source] MachineError),
+    /// No address space.
+    #[error("the address space cannot be had: {0}")]
+    Arena(#[source] ArenaError),
+}
+
+/// The memory of one process under one budget. Every method may be called from any thread.
+#[derive(Debug)]
+pub struct Pool<K: Kernel = LinuxKernel> {
+    pub(crate) signals: Signals,
+    pub(crate) table: Table,
+    pub(crate) room: Room,
+    pub(crate) arena: Arena<K>,
+    pub(crate) gate: Gate,
+    pub(crate) reclaimer: Mutex<Reclaimer>,
+    pub(crate) groups: Mutex<Groups>,
+    pub(crate) counters: Counters,
+    pub(crate) cached_stats: Mutex<Option<Cached>>,
+    pub(crate) protection: Option<Mutex<Protection>>,
+    pub(crate) agent: Agent,
+    pub(crate) options: PoolOptions,
+    pub(crate) policy: Arc<dyn Policy>,
+    budget_bytes: AtomicU64,
+    /// This is a child, and the arena was left behind.
+    pub(crate) left_out: AtomicBool,
+}
+
+impl<K: Kernel + 'static> Pool<K> {
+    /// A pool on the memory that `kernel` supplies. Nothing is held and no thread runs before the
+    /// first allocation.
+    ///
+    /// # Errors
+    /// No budget, or no address space.
+    pub fn new(kernel: K, options: PoolOptions) -> Result<Arc<Self>, NewPoolError> {
+        let budget = options
+            .budget
+            .resolve(&options.files)
+            .map_err(NewPoolError::Budget)?;
+        let budget_bytes = budget.min(BYTES_MAX);
+        let arena_options = ArenaOptions {
+            include_in_core_dumps: options.include_in_core_dumps,
+            keep_out_of_children: options.fork == ForkMode::Drop,
+            reserve_bytes: options.reserve_bytes,
+        };
+        let arena = Arena::new(kernel, arena_options).map_err(NewPoolError::Arena)?;
+        let protection = options
+            .protect
+            .then(|| Mutex::new(Protection::within_limit_of(&options.files)));
+        let pool = Arc::new_cyclic(|me: &Weak<Self>| Pool {
+            signals: Signals::default(),
+            table: Table::new(),
+            room: Room::new(budget_bytes),
+            arena,
+            gate: Gate::default(),
+            reclaimer: Mutex::default(),
+            groups: Mutex::default(),
+            counters: Counters::default(),
+            cached_stats: Mutex::default(),
+            protection,
+            agent: Agent::new(
+                me.clone(),
+                options.agent,
+                options.pressure,
+                options.files.clone(),
+            ),
+            policy: Arc::clone(&options.policy),
+            options,
+            budget_bytes: AtomicU64::new(budget_bytes),
+            left_out: AtomicBool::new(false),
+        });
+        let forks: Weak<Self> = Arc::downgrade(&pool);
+        fork::register(forks);
+        Ok(pool)
+    }
+}
+
+impl<K: Kernel> Pool<K> {
+    /// The beginning of every slow call.
+    pub(crate) fn enter(&self) -> Result<Inside<'_>, Error> {
+        let inside = self.gate.enter();
+        if self.left_out.load(Ordering::Relaxed) {
+            return Err(Error::LeftOut);
+        }
+        Ok(inside)
+    }
+
+    fn shape(&self, size_bytes: u64, align_bytes: u64) -> Result<Shape, Error> {
+        self.arena
+            .shape(size_bytes, align_bytes)
+            .map_err(|error| match error {
+                ArenaError::ZeroSize => Error::ZeroSize,
+                ArenaError::Alignment { align_bytes } => Error::BadAlignment { align_bytes },
+                _ => Error::TooLarge { size_bytes },
+            })
+    }
+
+    /// The shape of an allocation that has lost its memory.
+    pub(crate) fn shape_of(&self, slot: &SlotRef<'_>) -> Result<Shape, Error> {
+        let slot = slot.slot();
+        let align_bytes = match slot.align_log2() {
+            0 => 0,
+            log2 => 1 << log2,
+        };
+        self.shape(slot.size_bytes(), align_bytes)
+    }
+
+    /// Creates an allocation: committed, and zeroed unless that is waived (memory that needs it
+    /// is zeroed at the first lock).
+    ///
+    /// # Errors
+    /// A bad size, alignment or group; [`Error::NoMemory`]; [`Error::Kernel`];
+    /// [`Error::TableFull`].
+    pub fn create(&self, request: &Request) -> Result<Handle, Error> {
+        let inside = self.enter()?;
+        let shape = self.shape(request.size_bytes, request.align_bytes)?;
+        if shape.charge_bytes() > self.budget_bytes() {
+            return Err(self.no_memory(shape.charge_bytes()));
+        }
+        if let Some(group) = request.group
+            && !self.groups().exists(group)
+        {
+            return Err(Error::BadGroup);
+        }
+        let extent = self.acquire(&inside, shape)?;
+        let handle = self.table.create(&New {
+            size_bytes: request.size_bytes,
+            align_log2: log2_of(request.align_bytes),
+            extent: ExtentWord(extent.to_word()),
+            zero_owed: !request.allow_not_zeroed && extent.is_warm(),
+            priority: request.priority,
+            rebuild_cost_ns: request.rebuild_cost_ns,
+            resource: request.group.map_or(0, |group| group.0),
+            device: request.device,
+            now_ticks: self.signals.tick(),
+        });
+        let added = match (handle, request.group) {
+            (Ok(handle), Some(group)) => self.groups().add(group, handle).map(|()| handle),
+            (handle, _) => handle.map_err(Error::from),
+        };
+        match added {
+            Ok(handle) => {
+                self.agent.something_is_held();
+                Ok(handle)
+            }
+            Err(error) => {
+                // Nobody has touched the extent: it goes back as what it came as.
+                let extent_word = ExtentWord(extent.to_word());
+                match handle {
+                    Ok(handle) => drop(self.destroy_inside(handle)),
+                    Err(_) => self.release(vidmm_table::Detached {
+                        extent: extent_word,
+                        fresh: true,
+                    }),
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends an allocation, whatever its state, unless it is locked.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::BadHandle`].
+    pub fn destroy(&self, handle: Handle) -> Result<(), Error> {
+        let _inside = self.enter()?;
+        self.destroy_inside(handle)
+    }
+
+    fn destroy_inside(&self, handle: Handle) -> Result<(), Error> {
+        let mut group = 0;
+        let detached = self.table.destroy_noting(handle, |slot| {
+            group = slot.resource();
+            self.counters.retired(slot.history().reclaims);
+        })?;
+        if group != 0 {
+            self.groups().remove(group, handle);
+        }
+        if let Some(detached) = detached {
+            self.release(detached);
+        }
+        Ok(())
+    }
+
+    /// Offers an allocation: from now on its content may be lost. Offering what is offered renews
+    /// class and age; what is discarded stays so.
+    ///
+    /// No system call, no clock, no lock, no allocation; the same for any size.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::NotCommitted`], [`Error::BadHandle`].
+    #[inline]
+    pub fn offer(&self, handle: Handle, mode: impl Into<OfferMode>) -> Result<(), Error> {
+        let slot = self.table.get(handle)?;
+        self.offer_slot(&slot, mode.into())
+    }
+
+    #[inline]
+    pub(crate) fn offer_slot(&self, slot: &SlotRef<'_>, mode: OfferMode) -> Result<(), Error> {
+        slot.offer(mode)?;
+        slot.note_offer(self.signals.now_ticks());
+        self.signals
+            .offered(|| mode.class.effective(slot.slot().priority()));
+        Ok(())
+    }
+
+    /// Reclaims an allocation: it is committed again, and the answer says whether the content is
+    /// what it was. Reclaiming what is not offered answers intact. Never answers
+    /// [`Outcome::NotCommitted`] except for what is dead already; see
+    /// [`Pool::reclaim_list`] for that.
+    ///
+    /// Of intact memory: no system call, no clock, no lock, no allocation; the same for any size.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] or [`Error::Kernel`]: it stays offered. [`Error::BadHandle`].
+    #[inline]
+    pub fn reclaim(&self, handle: Handle) -> Result<Outcome, Error> {
+        let slot = self.table.get(handle)?;
+        match slot.reclaim()? {
+            Reclaim::Intact(_) => {
+                slot.note_reclaim(self.signals.now_ticks());
+                Ok(Outcome::Intact)
+            }
+            Reclaim::Discarded(_) => self.reclaim_discarded(&slot),
+            Reclaim::Dead => Ok(Outcome::NotCommitted),
+        }
+    }
+
+    #[cold]
+    fn reclaim_discarded(&self, slot: &SlotRef<'_>) -> Result<Outcome, Error> {
+        let inside = self.enter()?;
+        let extent = self.acquire(&inside, self.shape_of(slot)?)?;
+        self.install(slot, extent);
+        self.note_discarded_reclaim(slot);
+        Ok(Outcome::Discarded)
+    }
+
+    /// Puts an extent behind an allocation that was seen discarded. If somebody else has settled
+    /// the allocation's fate meanwhile, it stands as if this call had been before theirs, and the
+    /// extent goes back.
+    pub(crate) fn install(&self, slot: &SlotRef<'_>, extent: Extent) {
+        let word = ExtentWord(extent.to_word());
+        if slot.install(word) != Ok(Installed::Here) {
+            self.release(vidmm_table::Detached {
+                extent: word,
+                fresh: true,
+            });
+        }
+    }
+
+    pub(crate) fn note_discarded_reclaim(&self, slot: &SlotRef<'_>) {
+        slot.note_reclaim(self.signals.tick());
+        Counters::add(&self.counters.reclaims_discarded, 1);
+    }
+
+    /// The state an allocation is in at this instant. Others may change it at once.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`].
+    pub fn state(&self, handle: Handle) -> Result<State, Error> {
+        match self.table.get(handle)?.load()?.state() {
+            State::Empty => Err(Error::BadHandle),
+            state => Ok(state),
+        }
+    }
+
+    /// The size that was asked for, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`].
+    pub fn size_bytes(&self, handle: Handle) -> Result<u64, Error> {
+        self.state(handle)?;
+        Ok(self.table.get(handle)?.slot().size_bytes())
+    }
+
+    /// What the allocation counts against the budget while it has memory, in bytes: whole pages,
+    /// or whole huge pages.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`].
+    pub fn charge_bytes(&self, handle: Handle) -> Result<u64, Error> {
+        self.state(handle)?;
+        Ok(self.shape_of(&self.table.get(handle)?)?.charge_bytes())
+    }
+
+    /// What is remembered of the allocation's use.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`].
+    pub fn history(&self, handle: Handle) -> Result<History, Error> {
+        self.state(handle)?;
+        Ok(self.table.get(handle)?.history()?)
+    }
+
+    /// Sets what rebuilding the content costs, in nanoseconds; 0 is unknown.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`].
+    pub fn set_rebuild_cost_ns(&self, handle: Handle, cost_ns: f32) -> Result<(), Error> {
+        self.state(handle)?;
+        Ok(self.table.get(handle)?.set_rebuild_cost_ns(cost_ns)?)
+    }
+
+    /// Sets the allocation priority, which is the class of what is offered AUTO.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`].
+    pub fn set_priority(&self, handle: Handle, priority: u32) -> Result<(), Error> {
+        self.state(handle)?;
+        self.table.get(handle)?.set_priority(priority)?;
+        // Something offered AUTO may have moved to a lower class.
+        self.signals.offered(|| Class::Low);
+        self.signals.offered(|| Class::Normal);
+        Ok(())
+    }
+
+    /// The budget in force, in bytes.
+    #[must_use]
+    pub fn budget_bytes(&self) -> u64 {
+        self.budget_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Changes the budget. One below what is committed is accepted: everything warm and offered
+    /// goes at once, what needs room is refused, and the excess only shrinks.
+    ///
+    /// # Errors
+    /// [`Error::LeftOut`].
+    pub fn set_budget_bytes(&self, bytes: u64) -> Result<(), Error> {
+        let inside = self.enter()?;
+        let bytes = bytes.min(BYTES_MAX);
+        let before = self.budget_bytes.swap(bytes, Ordering::Relaxed);
+        self.room.adjust(before, bytes);
+        self.settle_debt(&inside, Reason::Budget);
+        Ok(())
+    }
+
+    /// Gives `bytes` back to the kernel, or as much as is warm and offered; says how much it was.
+    ///
+    /// # Errors
+    /// [`Error::LeftOut`].
+    pub fn trim(&self, bytes: u64) -> Result<u64, Error> {
+        self.trim_because(bytes, Reason::Trim)
+    }
+
+    /// As [`Pool::trim`], for a reason that the statistics name.
+    ///
+    /// # Errors
+    /// [`Error::LeftOut`].
+    pub fn trim_because(&self, bytes: u64, reason: Reason) -> Result<u64, Error> {
+        let inside = self.enter()?;
+        Ok(self.give_back(&inside, bytes, reason))
+    }
+
+    /// What the kernel counts behind the pool's addresses.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn resident(&self) -> std::io::Result<Resident> {
+        self.arena.resident()
+    }
+
+    /// What the kernel counts behind one allocation, in bytes; 0 where it has no memory.
+    ///
+    /// # Errors
+    /// The kernel does not tell; a handle that names nothing is `NotFound`.
+    pub fn resident_of(&self, handle: Handle) -> std::io::Result<u64> {
+        let gone = |_| std::io::Error::from(std::io::ErrorKind::NotFound);
+        let slot = self.table.get(handle).map_err(gone)?;
+        match slot.load().map_err(gone)?.state() {
+            State::Committed | State::Offered => self
+                .arena
+                .resident_of(Extent::from_word(slot.slot().extent().0)),
+            State::Discarded | State::Dead => Ok(0),
+            State::Empty => Err(gone(vidmm_table::Error::BadHandle)),
+        }
+    }
+
+    /// A new group without members. Put allocations into it as they are created.
+    ///
+    /// # Errors
+    /// [`Error::LeftOut`].
+    pub fn create_group(&self) -> Result<GroupId, Error> {
+        let _inside = self.enter()?;
+        Ok(self.groups().create())
+    }
+
+    /// Puts an existing allocation into a group, as its newest member.
+    ///
+    /// # Errors
+    /// [`Error::BadGroup`], [`Error::BadHandle`].
+    pub fn join_group(&self, group: GroupId, handle: Handle) -> Result<(), Error> {
+        let _inside = self.enter()?;
+        let slot = self.table.get(handle)?;
+        self.state(handle)?;
+        let mut groups = self.groups();
+        if !groups.exists(group) {
+            return Err(Error::BadGroup);
+        }
+        groups.remove(slot.slot().resource(), handle);
+        slot.set_resource(group.0)?;
+        groups.add(group, handle)
+    }
+
+    /// Ends a group; its members live on, each for itself.
+    ///
+    /// # Errors
+    /// [`Error::BadGroup`].
+    pub fn destroy_group(&self, group: GroupId) -> Result<(), Error> {
+        let _inside = self.enter()?;
+        let mut groups = self.groups();
+        for member in groups.destroy(group)? {
+            if let Ok(slot) = self.table.get(member) {
+                // A member destroyed meanwhile has no group any more.
+                let _ = slot.set_resource(0);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn groups(&self) -> std::sync::MutexGuard<'_, Groups> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The logarithm of an alignment that was found to be 0 or a power of two.
+fn log2_of(align_bytes: u64) -> u8 {
+    u8::try_from(align_bytes.checked_ilog2().unwrap_or(0)).unwrap_or(0)
+}

@@ -1,0 +1,391 @@
+//! Making room: claims victims by rank, hands their memory to whoever needs it or back to the
+//! kernel. All claims of a pool happen in here, under one lock.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use vidmm_arena::{Extent, Kernel, Returned, Shape};
+use vidmm_machine::Reason;
+use vidmm_table::{Detached, SlotRef, State};
+
+use crate::error::Error;
+use crate::gate::Inside;
+use crate::pool::Pool;
+use crate::room::signed;
+use crate::stats::Counters;
+use crate::victims::{Key, Seen, Victim, Victims};
+
+/// What the lock of the reclaimer guards.
+#[derive(Debug, Default)]
+pub(crate) struct Reclaimer {
+    victims: Victims,
+}
+
+impl Reclaimer {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.victims.bytes()
+    }
+}
+
+/// Memory is given back in steps of about this size, so that a caller who needs a little does not
+/// wait behind one who gives back a lot.
+const STEP_BYTES: u64 = 64 << 20;
+
+/// After so many scans in one call, a list is used although lower offers came meanwhile.
+const RESCANS_MAX: u32 = 4;
+
+impl<K: Kernel> Pool<K> {
+    pub(crate) fn reclaimer(&self) -> MutexGuard<'_, Reclaimer> {
+        self.reclaimer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Memory of this shape, charged: warm, or fresh, or taken from victims.
+    pub(crate) fn acquire(&self, inside: &Inside<'_>, shape: Shape) -> Result<Extent, Error> {
+        match self.acquire_free(shape)? {
+            Some(extent) => Ok(extent),
+            None => self.acquire_by_claims(inside, &mut self.reclaimer(), shape),
+        }
+    }
+
+    /// Memory that nobody has to lose anything for.
+    fn acquire_free(&self, shape: Shape) -> Result<Option<Extent>, Error> {
+        // In debt, warm memory belongs to the debt.
+        let left = self.room.left_bytes();
+        if left >= 0
+            && let Some(extent) = self.arena.take_warm(shape)
+        {
+            return Ok(Some(extent));
+        }
+        let charge = shape.charge_bytes();
+        if !self.room.take(charge) {
+            return Ok(None);
+        }
+        let step = u64::try_from(left).unwrap_or(0);
+        let taken = self.arena.take_clean(shape, step).or_else(|_| {
+            // Address space, or the kernel's commit limit: what is warm may be in the way.
+            self.room
+                .give(self.arena.return_warm(u64::MAX).returned_bytes);
+            self.arena.take_clean(shape, charge)
+        });
+        match taken {
+            Ok(extent) => Ok(Some(extent)),
+            Err(_) => {
+                self.room.give(charge);
+                Err(Error::Kernel {
+                    wanted_bytes: charge,
+                })
+            }
+        }
+    }
+
+    /// As [`Pool::acquire`], by a caller that holds the reclaimer: each round either serves it or
+    /// finds that what is free, warm and offered is not enough - before anything is claimed.
+    pub(crate) fn acquire_by_claims(
+        &self,
+        inside: &Inside<'_>,
+        reclaimer: &mut Reclaimer,
+        shape: Shape,
+    ) -> Result<Extent, Error> {
+        let charge = shape.charge_bytes();
+        loop {
+            if let Some(extent) = self.acquire_free(shape)? {
+                return Ok(extent);
+            }
+            let deficit = self.deficit_bytes(charge);
+            let warm = self.arena.stats().warm_bytes;
+            if deficit > warm {
+                self.claim_bytes(
+                    inside,
+                    reclaimer,
+                    deficit - warm,
+                    Reason::Budget,
+                    Short::Refuse,
+                )?;
+                if self.room.left_bytes() >= 0
+                    && let Some(extent) = self.arena.take_warm(shape)
+                {
+                    return Ok(extent);
+                }
+            }
+            let returned = self.return_warm(deficit);
+            if returned.returned_bytes == 0 && returned.refused_bytes > 0 {
+                return Err(Error::Kernel {
+                    wanted_bytes: charge,
+                });
+            }
+        }
+    }
+
+    /// Whether `charge_bytes` could be supplied in all, before anything is claimed for a part of it.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`].
+    pub(crate) fn check_possible(
+        &self,
+        reclaimer: &mut Reclaimer,
+        charge_bytes: u64,
+    ) -> Result<(), Error> {
+        let deficit = self.deficit_bytes(charge_bytes);
+        let claims = deficit.saturating_sub(self.arena.stats().warm_bytes);
+        if claims > 0 && self.scan(reclaimer, claims).offered_bytes < claims {
+            reclaimer.victims.clear();
+            return Err(self.no_memory(charge_bytes));
+        }
+        Ok(())
+    }
+
+    /// How much more room `charge_bytes` needs than there is.
+    fn deficit_bytes(&self, charge_bytes: u64) -> u64 {
+        let deficit = signed(charge_bytes).saturating_sub(self.room.left_bytes());
+        u64::try_from(deficit).unwrap_or(0)
+    }
+
+    pub(crate) fn no_memory(&self, wanted_bytes: u64) -> Error {
+        Error::NoMemory {
+            wanted_bytes,
+            budget_bytes: self.budget_bytes(),
+        }
+    }
+
+    /// Gives warm pages back to the kernel and the room they took back to the pool.
+    fn return_warm(&self, bytes: u64) -> Returned {
+        let returned = self.arena.return_warm(bytes);
+        self.room.give(returned.returned_bytes);
+        returned
+    }
+
+    /// Memory that has lost its owner: back to where it can be used again.
+    pub(crate) fn release(&self, detached: Detached) {
+        let extent = Extent::from_word(detached.extent.0);
+        self.forget_protection(extent);
+        if detached.fresh && !extent.is_warm() {
+            // Nobody has touched it since the kernel supplied it.
+            let charge = self.arena.charge_bytes(extent);
+            self.arena.put_clean(extent);
+            self.room.give(charge);
+        } else {
+            self.arena.put_warm(extent);
+            if self.room.left_bytes() < 0 {
+                let debt = self.deficit_bytes(0);
+                self.return_warm(debt);
+            }
+        }
+    }
+
+    /// Claims victims until `wanted_bytes` of charge are free or warm, or nothing is left.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] if `short` refuses and all that is offered would not do; then nothing
+    /// was claimed - unless somebody else took what the list still counted on.
+    fn claim_bytes(
+        &self,
+        _inside: &Inside<'_>,
+        reclaimer: &mut Reclaimer,
+        wanted_bytes: u64,
+        reason: Reason,
+        short: Short,
+    ) -> Result<Claimed, Error> {
+        let mut claimed = Claimed::default();
+        let mut scans = 0;
+        while claimed.bytes < wanted_bytes {
+            // What is offered after this call began need not go first: a stream of such offers
+            // must not keep it from ending.
+            let heed_offers = scans < RESCANS_MAX;
+            if let Some((key, victim)) = self.next_victim(reclaimer, heed_offers) {
+                reclaimer.victims.advance();
+                claimed.add(self.claim(&reclaimer.victims, key, victim, reason));
+                continue;
+            }
+            let wanted = wanted_bytes - claimed.bytes;
+            let seen = self.scan(reclaimer, wanted);
+            scans += 1;
+            if short == Short::Refuse && claimed.bytes == 0 && seen.offered_bytes < wanted {
+                reclaimer.victims.clear();
+                return Err(self.no_memory(wanted_bytes));
+            }
+            if seen.victims == 0 {
+                break;
+            }
+        }
+        if scans >= RESCANS_MAX || reclaimer.victims.has_groups() {
+            reclaimer.victims.clear();
+        }
+        Ok(claimed)
+    }
+
+    /// The next of the list, unless an offer in a lower class has made the list stale.
+    fn next_victim(&self, reclaimer: &mut Reclaimer, heed_offers: bool) -> Option<(Key, Victim)> {
+        let (key, victim) = reclaimer.victims.peek()?;
+        if !heed_offers || self.signals.still_lowest(key.class()) {
+            return Some((key, victim));
+        }
+        reclaimer.victims.clear();
+        None
+    }
+
+    /// Makes a list of at least `wanted_bytes`, and of at least a tenth of the budget.
+    fn scan(&self, reclaimer: &mut Reclaimer, wanted_bytes: u64) -> Seen {
+        self.signals.watch_for();
+        let list_bytes = wanted_bytes.max(self.budget_bytes() / 10);
+        let seen = reclaimer.victims.scan(
+            &self.table,
+            self.policy.as_ref(),
+            self.signals.now_ticks(),
+            list_bytes,
+            |extent| self.arena.charge_bytes(extent),
+        );
+        Counters::add(&self.counters.scans, 1);
+        match reclaimer.victims.peek() {
+            Some((key, _)) => self.signals.narrow_to(key.class()),
+            None => self.signals.forget(),
+        }
+        seen
+    }
+
+    /// Claims one victim if it is still what the list says.
+    fn claim(&self, victims: &Victims, key: Key, victim: Victim, reason: Reason) -> Claimed {
+        let charge = |slot: &SlotRef<'_>| {
+            self.arena
+                .charge_bytes(Extent::from_word(slot.slot().extent().0))
+        };
+        match victim {
+            Victim::Single(index) => {
+                let Some(slot) = self.table.at(index) else {
+                    return Claimed::default();
+                };
+                let word = slot.slot().word();
+                let bytes = charge(&slot);
+                let same = word.state() == State::Offered
+                    && slot.slot().resource() == 0
+                    && victims.key_now(word, slot.slot(), self.policy.as_ref(), bytes) == key;
+                if !same {
+                    return Claimed::default();
+                }
+                slot.claim(word).map_or_else(Claimed::default, |detached| {
+                    self.discard(detached, key, reason)
+                })
+            }
+            Victim::Group(group) => self.claim_group(victims, key, group, reason, charge),
+        }
+    }
+
+    /// Claims the offered members of a group in order of creation; stops at the first that a
+    /// reclaim was quicker for.
+    fn claim_group(
+        &self,
+        victims: &Victims,
+        key: Key,
+        group: u32,
+        reason: Reason,
+        charge: impl Fn(&SlotRef<'_>) -> u64,
+    ) -> Claimed {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let members = groups.members(group);
+        let offered = || {
+            members.iter().filter_map(|&member| {
+                let slot = self.table.get(member).ok()?;
+                let word = slot.load().ok()?;
+                (word.state() == State::Offered).then_some((slot, word))
+            })
+        };
+        let key_now = offered()
+            .map(|(slot, word)| {
+                victims.key_now(word, slot.slot(), self.policy.as_ref(), charge(&slot))
+            })
+            .max();
+        let mut claimed = Claimed::default();
+        if key_now != Some(key) {
+            return claimed;
+        }
+        for (slot, word) in offered() {
+            match slot.claim(word) {
+                Some(detached) => claimed.add(self.discard(detached, key, reason)),
+                None => break,
+            }
+        }
+        claimed
+    }
+
+    /// Takes over the memory of a victim that was just claimed.
+    fn discard(&self, detached: Detached, key: Key, reason: Reason) -> Claimed {
+        let extent = Extent::from_word(detached.extent.0);
+        let bytes = self.arena.charge_bytes(extent);
+        self.counters.discarded(key.class(), reason, bytes);
+        self.forget_protection(extent);
+        if detached.fresh && !extent.is_warm() {
+            self.arena.put_clean(extent);
+            self.room.give(bytes);
+            Claimed {
+                bytes,
+                room_bytes: bytes,
+            }
+        } else {
+            self.arena.put_warm(extent);
+            Claimed {
+                bytes,
+                room_bytes: 0,
+            }
+        }
+    }
+
+    /// Gives `bytes` back to the kernel - warm memory first, then victims - or as much as there
+    /// is, and says how much it was.
+    pub(crate) fn give_back(&self, inside: &Inside<'_>, bytes: u64, reason: Reason) -> u64 {
+        let mut given = 0;
+        while given < bytes {
+            let step = (bytes - given).min(STEP_BYTES);
+            let mut reclaimer = self.reclaimer();
+            let warm = self.arena.stats().warm_bytes;
+            let mut freed = 0;
+            if step > warm {
+                let claim = step - warm;
+                // Accepting what there is, it cannot be refused.
+                freed = self
+                    .claim_bytes(inside, &mut reclaimer, claim, reason, Short::Accept)
+                    .map_or(0, |claimed| claimed.room_bytes);
+            }
+            freed += self.return_warm(step.saturating_sub(freed)).returned_bytes;
+            if freed == 0 {
+                break;
+            }
+            given += freed;
+        }
+        given
+    }
+
+    /// Shrinks a debt by all that can go.
+    pub(crate) fn settle_debt(&self, inside: &Inside<'_>, reason: Reason) {
+        loop {
+            let debt = self.deficit_bytes(0);
+            if debt == 0 || self.give_back(inside, debt, reason) == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// What a round of claims came to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Claimed {
+    /// Bytes of charge taken from victims.
+    bytes: u64,
+    /// Of these, what had nothing behind it and is room already; the rest is warm.
+    room_bytes: u64,
+}
+
+impl Claimed {
+    fn add(&mut self, more: Claimed) {
+        self.bytes += more.bytes;
+        self.room_bytes += more.room_bytes;
+    }
+}
+
+/// What to do when all that is offered is less than what is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Short {
+    /// Claim nothing.
+    Refuse,
+    /// Claim it all.
+    Accept,
+}

@@ -1,0 +1,236 @@
+//! The ranked list of victims: made by a scan of the table, used up by later needs, checked again
+//! at each claim. It decides nothing: a claim does.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+use vidmm_arena::Extent;
+use vidmm_policy::{Candidate, Policy};
+use vidmm_table::{Class, Slot, SlotIndex, State, Table, Word};
+
+/// What is claimed as one: a single allocation, or a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Victim {
+    Single(SlotIndex),
+    Group(u32),
+}
+
+/// Class and rank as one number; the lower goes first. Made the same way by the scan and, later,
+/// by whoever is about to claim: if the two differ, the victim has changed its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key(u64);
+
+impl Key {
+    fn new(class: Class, rank: u32) -> Self {
+        Key((class as u64) << 32 | u64::from(rank))
+    }
+
+    pub(crate) fn class(self) -> Class {
+        match self.0 >> 32 {
+            0 => Class::Low,
+            1 => Class::Normal,
+            _ => Class::High,
+        }
+    }
+
+    /// The rank within the class.
+    fn rank(self) -> u32 {
+        // The lower half, by construction.
+        #[allow(clippy::cast_possible_truncation)]
+        let rank = self.0 as u32;
+        rank
+    }
+}
+
+/// The group bit of an entry's `who`; slot indices have 21 bits.
+const GROUP_BIT: u32 = 1 << 31;
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    key: Key,
+    who: u32,
+    /// Charged bytes in units of 4 KiB, the smallest page there is.
+    charge_units: u32,
+}
+
+const UNIT_BYTES: u64 = 4096;
+
+/// Seen by a scan, also when it is not in the list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// All that is offered, in bytes of charge.
+    pub(crate) offered_bytes: u64,
+    /// How many victims there are.
+    pub(crate) victims: usize,
+}
+
+/// The list. Its memory is kept from scan to scan.
+#[derive(Debug, Default)]
+pub(crate) struct Victims {
+    entries: Vec<Entry>,
+    next: usize,
+    now_ticks: u32,
+    /// Each group with offered members: its key, its bytes. Order never shows.
+    groups: HashMap<u32, (Key, u64), BuildHasherDefault<DefaultHasher>>,
+}
+
+/// Ranks a slot that was seen offered as `word`.
+fn key_of(word: Word, slot: &Slot, policy: &dyn Policy, now_ticks: u32, charge_bytes: u64) -> Key {
+    let history = slot.history();
+    let class = word.mode().class.effective(history.priority);
+    let rank = policy.rank(&Candidate {
+        age_ticks: now_ticks.wrapping_sub(history.stamp_ticks),
+        reclaims: history.reclaims,
+        last_interval_ticks: history.last_interval_ticks,
+        rebuild_cost_ns: history.rebuild_cost_ns,
+        charge_bytes,
+    });
+    Key::new(class, rank.0)
+}
+
+impl Victims {
+    /// Forgets the list: the next need scans.
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.next = 0;
+    }
+
+    /// Bytes of bookkeeping.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.entries.capacity() * size_of::<Entry>()) as u64
+    }
+
+    /// Whether the list came out of a scan that found groups. Their class can sink without an
+    /// offer, when a member is reclaimed alone, so such a list serves one need only.
+    pub(crate) fn has_groups(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
+    /// Looks at every slot and keeps the first victims of the lowest class: at least
+    /// `wanted_bytes` of it, in order, or all of that class.
+    pub(crate) fn scan(
+        &mut self,
+        table: &Table,
+        policy: &dyn Policy,
+        now_ticks: u32,
+        wanted_bytes: u64,
+        charge_bytes: impl Fn(Extent) -> u64,
+    ) -> Seen {
+        self.clear();
+        self.groups.clear();
+        self.now_ticks = now_ticks;
+        let mut seen = Seen::default();
+        let mut lowest = Class::Auto;
+        table.scan(|index, slot| {
+            let word = slot.word();
+            if word.state() != State::Offered {
+                return;
+            }
+            let bytes = charge_bytes(Extent::from_word(slot.extent().0));
+            let key = key_of(word, slot, policy, now_ticks, bytes);
+            seen.offered_bytes += bytes;
+            let group = slot.resource();
+            if group != 0 {
+                // One victim in the highest class of its offered members, and as dear as the
+                // dearest of them.
+                let (highest, sum) = self.groups.entry(group).or_insert((key, 0));
+                *highest = (*highest).max(key);
+                *sum += bytes;
+                return;
+            }
+            seen.victims += 1;
+            self.push(&mut lowest, key, index.raw(), bytes);
+        });
+        seen.victims += self.groups.len();
+        let groups = std::mem::take(&mut self.groups);
+        for (&group, &(key, bytes)) in &groups {
+            self.push(&mut lowest, key, group | GROUP_BIT, bytes);
+        }
+        self.groups = groups;
+        self.keep_first(wanted_bytes);
+        seen
+    }
+
+    /// Adds an entry unless something of a lower class is there; drops what is there if it is of a
+    /// higher one.
+    #[inline]
+    fn push(&mut self, lowest: &mut Class, key: Key, who: u32, bytes: u64) {
+        let class = key.class();
+        if class > *lowest {
+            return;
+        }
+        if class < *lowest {
+            self.entries.clear();
+            *lowest = class;
+        }
+        let charge_units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        self.entries.push(Entry {
+            key,
+            who,
+            charge_units,
+        });
+    }
+
+    /// Cuts the list to its first `wanted_bytes` and sorts those.
+    fn keep_first(&mut self, wanted_bytes: u64) {
+        let all: u64 = self.entries.iter().map(|e| u64::from(e.charge_units)).sum();
+        let wanted = wanted_bytes.div_ceil(UNIT_BYTES);
+        let order = |e: &Entry| (e.key, e.who);
+        let len = self.entries.len();
+        // So many entries of average size, and some more: sizes differ.
+        let share = |factor: u64| {
+            let guess =
+                u128::from(wanted) * len as u128 * u128::from(factor) / u128::from(all.max(1));
+            usize::try_from(guess / 4).unwrap_or(len) + 32
+        };
+        let mut count = share(5);
+        let mut factor = 10;
+        while count < len {
+            self.entries.select_nth_unstable_by_key(count, order);
+            let first: u64 = self.entries[..count]
+                .iter()
+                .map(|e| u64::from(e.charge_units))
+                .sum();
+            if first >= wanted {
+                self.entries.truncate(count);
+                break;
+            }
+            count = share(factor);
+            factor *= 2;
+        }
+        self.entries.sort_unstable_by_key(order);
+    }
+
+    /// The class of the victims that are left, and what is next; `None` when the list is used up.
+    pub(crate) fn peek(&self) -> Option<(Key, Victim)> {
+        let entry = self.entries.get(self.next)?;
+        let victim = if entry.who & GROUP_BIT != 0 {
+            Victim::Group(entry.who & !GROUP_BIT)
+        } else {
+            Victim::Single(SlotIndex::from_raw(entry.who))
+        };
+        Some((entry.key, victim))
+    }
+
+    /// Goes on to the next victim.
+    pub(crate) fn advance(&mut self) {
+        self.next += 1;
+    }
+
+    /// The key that a slot seen offered as `word` would get in this list now.
+    pub(crate) fn key_now(
+        &self,
+        word: Word,
+        slot: &Slot,
+        policy: &dyn Policy,
+        charge_bytes: u64,
+    ) -> Key {
+        key_of(word, slot, policy, self.now_ticks, charge_bytes)
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}/{}", self.class(), self.rank())
+    }
+}
