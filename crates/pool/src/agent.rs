@@ -20,6 +20,7 @@ use vidmm_machine::{
     SystemdEnvironment, Token,
 };
 
+use crate::gate::Inside;
 use crate::options::PressureMode;
 use crate::pool::Pool;
 use crate::process::{secure_execution, spawn_without_signals};
@@ -57,6 +58,8 @@ pub(crate) trait Holder: Send + Sync {
     fn settle(&self);
     /// Its agent.
     fn agent(&self) -> &Agent;
+    /// Keeps `fork` away: the agent's own locks are taken only while this is held.
+    fn gate(&self) -> Inside<'_>;
 }
 
 impl<K: Kernel> Holder for Pool<K> {
@@ -86,6 +89,10 @@ impl<K: Kernel> Holder for Pool<K> {
     fn agent(&self) -> &Agent {
         &self.agent
     }
+
+    fn gate(&self) -> Inside<'_> {
+        self.gate.enter()
+    }
 }
 
 impl<K: Kernel> Pool<K> {
@@ -96,6 +103,7 @@ impl<K: Kernel> Pool<K> {
     /// # Errors
     /// The kernel gives no descriptor.
     pub fn agent_fd(&self) -> std::io::Result<OwnedFd> {
+        let _inside = self.gate.enter();
         let works = self.agent.started(&mut self.agent.works())?;
         works.epoll.try_clone()
     }
@@ -106,13 +114,17 @@ impl<K: Kernel> Pool<K> {
     /// # Errors
     /// The kernel gives no descriptor.
     pub fn agent_run(&self) -> std::io::Result<()> {
-        let works = self.agent.started(&mut self.agent.works())?;
+        let works = {
+            let _inside = self.gate.enter();
+            self.agent.started(&mut self.agent.works())?
+        };
         Ok(works.run_ready(&self.agent.pool, Some(&NEVER))?)
     }
 
     /// The sources of pressure, with what became of each; none before the first allocation.
     #[must_use]
     pub fn pressure_sources(&self) -> Vec<SourceReport> {
+        let _inside = self.gate.enter();
         self.agent
             .works()
             .as_ref()
@@ -171,7 +183,7 @@ impl Agent {
         }
     }
 
-    /// Called by whatever may have been the first allocation.
+    /// Called, inside the gate, by whatever may have been the first allocation.
     #[inline]
     pub(crate) fn something_is_held(&self) {
         // SeqCst with the change of `room` before it: either the agent, about to rest, sees what is
@@ -200,6 +212,7 @@ impl Agent {
 
     /// Nothing is held: the agent stops looking - unless something came just now.
     fn rest(&self, works: &Works, pool: &dyn Holder) {
+        let _inside = pool.gate();
         {
             let _starting = self.works();
             works.rest();
@@ -358,7 +371,7 @@ impl Works {
                         token: Token(token),
                         failed,
                     };
-                    let answer = self.pressure().answer(event, givable);
+                    let answer = self.ask(&*pool, event, givable);
                     self.act(&*pool, answer);
                 }
             }
@@ -388,11 +401,14 @@ impl Works {
             pool.agent().rest(self, pool);
             return;
         }
-        let answer = {
-            let givable = pool.givable_bytes();
-            self.pressure().answer(Event::Check, givable)
-        };
+        let givable = pool.givable_bytes();
+        let answer = self.ask(pool, Event::Check, givable);
         self.act(pool, answer);
+    }
+
+    fn ask(&self, pool: &dyn Holder, event: Event, givable_bytes: u64) -> Answer {
+        let _inside = pool.gate();
+        self.pressure().answer(event, givable_bytes)
     }
 
     fn act(&self, pool: &dyn Holder, answer: Answer) {
@@ -400,6 +416,7 @@ impl Works {
             Answer::Enough => {}
             Answer::GiveBack(demand) => pool.give(demand.bytes, demand.reason),
             Answer::Unwatch(token) => {
+                let _inside = pool.gate();
                 let mut pressure = self.pressure();
                 for watch in pressure.descriptors() {
                     if watch.token == token {

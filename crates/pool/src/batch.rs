@@ -58,7 +58,8 @@ pub enum Answers {
 struct Frame<'a> {
     above: Option<&'a Frame<'a>>,
     first: usize,
-    words: [Option<Word>; FRAME],
+    /// Empty words stand for what was not there.
+    words: [Word; FRAME],
 }
 
 impl<K: Kernel> Pool<K> {
@@ -82,6 +83,13 @@ impl<K: Kernel> Pool<K> {
     ) -> Result<(), BatchError> {
         let mode = mode.into();
         let count = check_count(list)?;
+        if count == 1 {
+            // Nothing else could be left half done, so it need not be looked at first.
+            let offered = self.at(list, 0).map_err(Error::from);
+            return offered
+                .and_then(|slot| self.offer_slot(&slot, mode))
+                .map_err(|error| BatchError::at(0, error));
+        }
         for index in 0..count {
             let slot = self
                 .at(list, index)
@@ -117,6 +125,14 @@ impl<K: Kernel> Pool<K> {
         mut answer: impl FnMut(usize, Outcome),
     ) -> Result<(), BatchError> {
         let count = check_count(list)?;
+        if count == 1 {
+            let slot = self.at(list, 0).map_err(|error| BatchError::at(0, error))?;
+            if let Reclaim::Intact(_) = slot.reclaim().map_err(|error| BatchError::at(0, error))? {
+                slot.note_reclaim(self.signals.now_ticks());
+                answer(0, Outcome::Intact);
+                return Ok(());
+            }
+        }
         for index in 0..count {
             let slot = self
                 .at(list, index)
@@ -144,16 +160,14 @@ impl<K: Kernel> Pool<K> {
         let mut frame = Frame {
             above,
             first,
-            words: [None; FRAME],
+            words: [Word::default(); FRAME],
         };
         for index in first..end {
             // Destroyed since it was validated: as if it had been discarded before, too.
-            let word = match self.at(list, index).and_then(|slot| slot.reclaim()) {
-                Ok(Reclaim::Intact(before)) => Some(before),
-                Ok(Reclaim::Discarded(_) | Reclaim::Dead) | Err(_) => None,
-            };
-            intact &= word.is_some();
-            frame.words[index - first] = word;
+            match self.at(list, index).and_then(|slot| slot.reclaim()) {
+                Ok(Reclaim::Intact(before)) => frame.words[index - first] = before,
+                Ok(Reclaim::Discarded(_) | Reclaim::Dead) | Err(_) => intact = false,
+            }
         }
         if end < list.count() {
             return self.reclaim_from(list, answers, Some(&frame), end, intact, answer);
@@ -361,7 +375,9 @@ fn collect(last: &Frame<'_>, count: usize) -> Vec<Option<Word>> {
     let mut frame = Some(last);
     while let Some(f) = frame {
         let end = count.min(f.first + FRAME);
-        words[f.first..end].copy_from_slice(&f.words[..end - f.first]);
+        for (place, &word) in words[f.first..end].iter_mut().zip(&f.words) {
+            *place = (word.state() != State::Empty).then_some(word);
+        }
         frame = f.above;
     }
     words

@@ -74,12 +74,18 @@ pub(crate) struct Victims {
     groups: HashMap<u32, (Key, u64), BuildHasherDefault<DefaultHasher>>,
 }
 
+/// Ticks from `stamp_ticks` to `now_ticks`; 0 for what was offered after "now" was read.
+fn age(now_ticks: u32, stamp_ticks: u32) -> u32 {
+    let age = now_ticks.wrapping_sub(stamp_ticks);
+    if age > u32::MAX / 2 { 0 } else { age }
+}
+
 /// Ranks a slot that was seen offered as `word`.
 fn key_of(word: Word, slot: &Slot, policy: &dyn Policy, now_ticks: u32, charge_bytes: u64) -> Key {
     let history = slot.history();
     let class = word.mode().class.effective(history.priority);
     let rank = policy.rank(&Candidate {
-        age_ticks: now_ticks.wrapping_sub(history.stamp_ticks),
+        age_ticks: age(now_ticks, history.stamp_ticks),
         reclaims: history.reclaims,
         last_interval_ticks: history.last_interval_ticks,
         rebuild_cost_ns: history.rebuild_cost_ns,
@@ -232,5 +238,17 @@ impl Victims {
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}/{}", self.class(), self.rank())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_offered_during_a_scan_is_young_not_ancient() {
+        assert_eq!(age(10, 7), 3);
+        assert_eq!(age(10, 11), 0);
+        assert_eq!(age(2, u32::MAX), 3, "the clock wraps");
     }
 }

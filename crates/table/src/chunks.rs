@@ -14,8 +14,10 @@ pub(crate) const CHUNK_SLOTS: u32 = 1 << CHUNK_BITS;
 
 #[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
 const CHUNKS: u32 = crate::handle::INDEX_END / CHUNK_SLOTS;
-#[cfg(any(vidmm_loom, vidmm_shuttle))]
+#[cfg(vidmm_loom)]
 const CHUNKS: u32 = 2;
+#[cfg(all(vidmm_shuttle, not(vidmm_loom)))]
+const CHUNKS: u32 = 8;
 
 /// Indices below this can have a slot.
 pub(crate) const SLOTS_END: u32 = CHUNKS * CHUNK_SLOTS;

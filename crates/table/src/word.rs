@@ -103,8 +103,8 @@ const SEQUENCE_ONE: u64 = 1 << SEQUENCE_SHIFT;
 // The sequence is what makes a late swap fail; the design asks for at least 40 bits.
 const _: () = assert!(64 - SEQUENCE_SHIFT >= 40);
 
-/// One value of a slot's state word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One value of a slot's state word. The default is the word of a slot that was never used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Word(pub(crate) u64);
 
 impl Word {
