@@ -13,7 +13,7 @@ const HUGE: u64 = 64 << 10;
 const RESERVE: u64 = if cfg!(miri) { 512 << 10 } else { 4 << 20 };
 /// Which bytes are looked at: each, or some of each page.
 const STRIDE: usize = if cfg!(miri) { 509 } else { 1 };
-const CASES: u32 = if cfg!(miri) { 2 } else { 300 };
+const CASES: u32 = if cfg!(miri) { 2 } else { 100 };
 const STEPS: usize = if cfg!(miri) { 30 } else { 150 };
 
 #[derive(Clone, Debug)]

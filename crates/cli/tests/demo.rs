@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const BUDGET_BYTES: u64 = 4 << 20;
+const BUDGET_BYTES: u64 = 2 << 20;
 
 /// Runs `vidmm demo` with `arguments`, away from the caller's settings and from any manager.
 fn demo(arguments: &[&str]) -> Command {
@@ -66,7 +66,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Twenty packed files of 10 KiB to 770 KiB (7.6 MiB unpacked), one of them an archive.
+/// Twenty packed files of 4 KiB to 292 KiB (2.9 MiB unpacked), one of them an archive.
 fn inputs() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("sub")).unwrap();
@@ -75,7 +75,7 @@ fn inputs() -> TempDir {
         let path = directory
             .path()
             .join(name.replace('.', &format!("{index}.")));
-        fs::write(path, gzip(&content(index, (10 + 40 * index) << 10))).unwrap();
+        fs::write(path, gzip(&content(index, (4 + 16 * index) << 10))).unwrap();
     }
     let file = fs::File::create(directory.path().join("z.zip")).unwrap();
     let mut archive = zip::ZipWriter::new(file);
@@ -83,7 +83,7 @@ fn inputs() -> TempDir {
         archive
             .start_file(name, zip::write::SimpleFileOptions::default())
             .unwrap();
-        archive.write_all(&content(99, 300 << 10)).unwrap();
+        archive.write_all(&content(99, 100 << 10)).unwrap();
     }
     archive.finish().unwrap();
     directory
@@ -102,7 +102,7 @@ fn a_run_is_exact_within_its_budget_and_adds_up() {
     let arguments = [
         text(directory.path()),
         "--budget",
-        "4M",
+        "2M",
         "--accesses",
         "2000",
         "--seed",
@@ -121,7 +121,7 @@ fn a_run_is_exact_within_its_budget_and_adds_up() {
         number(&report, "discarded"),
     );
     assert_eq!(first_use + intact + discarded, 2000);
-    // Four workers on twenty files, under a budget that holds about an eighth of all that.
+    // Four workers on twenty files, under a budget that holds about a sixth of all that.
     assert!(first_use > 20 && first_use <= 80, "{first_use}");
     assert!(intact > 200 && discarded > 200, "{intact} {discarded}");
     assert_eq!(number(&report, "wrong_bytes"), 0);
@@ -166,7 +166,7 @@ fn the_default_budget_is_a_third_of_the_unpacked_input() {
     );
     assert_eq!(
         number(&report, "unpacked_bytes"),
-        (19 * 10 + 40 * 171 + 600) << 10
+        (19 * 4 + 16 * 171 + 200) << 10
     );
 }
 

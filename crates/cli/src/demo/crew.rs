@@ -46,7 +46,7 @@ pub(crate) fn carry_out(
         let sampler = thread::Builder::new()
             .name("sampler".to_owned())
             .spawn_scoped(scope, move || {
-                sampler::run(pool, peak_so_far_bytes, &stopped)
+                sampler::run(pool, &shared.still, peak_so_far_bytes, &stopped)
             })?;
         let tally = start_workers(scope, shared, pool, clock_ns).and_then(|started| {
             watch(shared, &started.ended, budget_bytes, peak_so_far_bytes);

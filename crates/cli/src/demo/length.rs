@@ -70,3 +70,42 @@ fn wall_ns(plan: &Plan, cores: usize, items: &[Item], budget_bytes: u64) -> u64 
     }
     total_ns
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::inputs::{Input, Kind};
+
+    fn items(unpack_ns: u64) -> Vec<Item> {
+        let input = Input {
+            path: "x.gz".into(),
+            kind: Kind::Gzip,
+            packed_bytes: 1,
+        };
+        let item = Item {
+            input,
+            unpacked_bytes: 1000,
+            digest: 0,
+            unpack_ns,
+            digest_ns: 100,
+            temporary_bytes: 0,
+        };
+        vec![item; 50]
+    }
+
+    #[test]
+    fn dearer_files_and_less_time_mean_fewer_accesses() {
+        let accesses = |seconds, cores, unpack_ns| {
+            let time = Duration::from_secs(seconds);
+            accesses_for(time, cores, &items(unpack_ns), 20_000, 1, 4)
+        };
+        let usual = accesses(40, 2, 2_000_000);
+        // Every access unpacking on one core at least, and a tenth of them on two at most.
+        assert!((17_000..400_000).contains(&usual), "{usual}");
+        assert!(accesses(20, 2, 2_000_000) < usual);
+        assert!(accesses(40, 2, 20_000_000) < usual / 5);
+        assert!(accesses(40, 1, 2_000_000) < usual);
+        assert_eq!(accesses(0, 2, 2_000_000), ACCESSES_MIN);
+        assert_eq!(accesses(1_000_000, 2, 1), ACCESSES_DEFAULT_MAX);
+    }
+}

@@ -2,13 +2,14 @@
 //! offered memory, and read it again - with every byte checked, beside what other ways would cost.
 //!
 //! Owns: the run from arguments to report. The parts, in the order they are used: `inputs` finds
-//! files, `reference` unpacks each once (`unpack`, `sink`, `scratch`), `length` and `plan` (`zipf`)
-//! say who reads what when, `crew` starts the threads, `worker` (`store`, `turns`, `histogram`) does it while `sampler`
-//! watches the memory and `progress` the user's patience, `baseline` computes the alternatives,
-//! and `report` and `text` tell the outcome.
+//! files, `reference` unpacks each once (`unpack`, `sink`, `scratch`, `heap`), `length` and `plan`
+//! (`zipf`) say who reads what when, `crew` starts the threads, `worker` (`store`, `turns`,
+//! `histogram`) does it while `sampler` watches the memory (`still`) and `progress` entertains the
+//! user, `baseline` computes the alternatives, and `report` and `text` tell the outcome.
 
 mod baseline;
 mod crew;
+mod heap;
 mod histogram;
 mod inputs;
 mod length;
@@ -19,6 +20,7 @@ mod report;
 mod sampler;
 mod scratch;
 mod sink;
+mod still;
 mod store;
 mod text;
 mod turns;
@@ -42,6 +44,7 @@ use crate::demo::progress::Progress;
 use crate::demo::reference::Reference;
 use crate::demo::report::{Report, Schema};
 use crate::demo::scratch::Scratch;
+use crate::demo::still::Still;
 use crate::demo::text::Text;
 use crate::demo::turns::Turns;
 use crate::demo::unpack::size_u64;
@@ -53,7 +56,7 @@ const BUDGET_DEFAULT_MAX_BYTES: u64 = 128 << 20;
 /// No default budget is below one page.
 const BUDGET_DEFAULT_MIN_BYTES: u64 = 4096;
 /// How long the whole demo takes at default settings, about.
-const DURATION: Duration = Duration::from_secs(48);
+const DURATION: Duration = Duration::from_secs(45);
 /// However long the reference pass took, the run itself gets so much.
 const DURATION_MIN: Duration = Duration::from_secs(15);
 
@@ -116,6 +119,7 @@ pub(crate) struct Args {
 /// No usable input, a budget that cannot be had, whatever vidmm answers - or a broken promise:
 /// wrong bytes, or more memory than the budget.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    heap::give_back_large_blocks();
     let began = Instant::now();
     let (mut found, root) = find_inputs(args.dir.as_deref())?;
     let scratch = Scratch::default();
@@ -145,6 +149,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         items: std::mem::take(&mut reference.items),
         plan,
         turns: Turns::default(),
+        still: Still::default(),
         scratch,
         live: Live::default(),
     };

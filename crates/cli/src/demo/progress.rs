@@ -40,8 +40,8 @@ impl Progress {
     /// Shows that `done` steps are done. `detail` is asked only if something is shown.
     pub(crate) fn show(&mut self, done: u64, detail: impl FnOnce() -> String) {
         if let Some(bar) = &self.bar {
-            bar.set_position(done);
             bar.set_message(detail());
+            bar.set_position(done);
         } else if Instant::now() >= self.next_line {
             self.next_line = Instant::now() + LINE_INTERVAL;
             note(&format!(
@@ -68,7 +68,8 @@ fn draw_bar(stage: &'static str, total: u64) -> ProgressBar {
         ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND),
     );
     // The template is a constant; should it ever be wrong, the library's own style will do.
-    if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {elapsed} {msg}")
+    if let Ok(style) =
+        ProgressStyle::with_template("{prefix} {bar:20} {pos}/{len} {elapsed} {wide_msg}")
     {
         bar.set_style(style);
     }

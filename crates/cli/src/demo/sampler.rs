@@ -1,5 +1,5 @@
 //! Measures the peak: a thread, no worker, that asks the kernel again and again how much memory
-//! the pool holds.
+//! the pool holds - each time while that memory stands still.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -9,6 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 use vidmm::Pool;
 
 use crate::demo::histogram::nanoseconds;
+use crate::demo::still::Still;
 use crate::output::Failure;
 
 /// The time from one sample to the next, as long as they are cheap.
@@ -34,6 +35,7 @@ pub(crate) struct Peak {
 /// If the kernel does not tell: then nothing can be said of the peak.
 pub(crate) fn run(
     pool: &Pool,
+    still: &Still,
     so_far_bytes: &AtomicU64,
     stop: &Receiver<()>,
 ) -> Result<Peak, Failure> {
@@ -41,7 +43,9 @@ pub(crate) fn run(
     let mut peak = Peak::default();
     loop {
         let (began, cpu_before) = (Instant::now(), cpu_time());
+        let looking = still.look();
         let resident = pool.resident()?;
+        drop(looking);
         peak.peak_bytes = peak
             .peak_bytes
             .max(resident.rss_bytes.saturating_add(resident.swap_bytes));
@@ -65,4 +69,29 @@ fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn sees_what_is_written_and_no_more_than_the_budget() {
+        const BUDGET_BYTES: u64 = 4 << 20;
+        let pool = Pool::builder().budget_bytes(BUDGET_BYTES).build().unwrap();
+        let mut memory = pool.allocate(1 << 20).unwrap();
+        memory.lock_mut().unwrap().fill(1);
+        let (stop, stopped) = channel::<()>();
+        drop(stop);
+        let so_far_bytes = AtomicU64::new(0);
+        let peak = run(&pool, &Still::default(), &so_far_bytes, &stopped).unwrap();
+        assert!(
+            (1 << 20..=BUDGET_BYTES).contains(&peak.peak_bytes),
+            "{}",
+            peak.peak_bytes
+        );
+        assert_eq!(so_far_bytes.into_inner(), peak.peak_bytes);
+        assert_eq!(peak.samples, 1);
+    }
 }

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read};
 
 use crate::demo::scratch::Held;
+use crate::demo::still::{STROKE_BYTES, Still};
 use crate::demo::unpack::UnpackError;
 
 /// How much a growing buffer asks for at a time, at least.
@@ -91,18 +92,20 @@ impl Sink for Growing<'_, '_> {
     }
 }
 
-/// A slice that must be filled exactly.
+/// A slice that must be filled exactly, stroke by stroke.
 #[derive(Debug)]
 pub(crate) struct Fixed<'a> {
     room: &'a mut [u8],
     used_bytes: usize,
+    still: &'a Still,
 }
 
 impl<'a> Fixed<'a> {
-    pub(crate) fn new(room: &'a mut [u8]) -> Self {
+    pub(crate) fn new(room: &'a mut [u8], still: &'a Still) -> Self {
         Self {
             room,
             used_bytes: 0,
+            still,
         }
     }
 
@@ -126,7 +129,11 @@ impl Sink for Fixed<'_> {
 
     fn fill(&mut self, source: &mut dyn Read) -> Result<(), UnpackError> {
         while self.used_bytes < self.room.len() {
-            match source.read(&mut self.room[self.used_bytes..]) {
+            let stroke_end = self.room.len().min(self.used_bytes + STROKE_BYTES);
+            let stroke = self.still.stroke();
+            let taken = source.read(&mut self.room[self.used_bytes..stroke_end]);
+            drop(stroke);
+            match taken {
                 Ok(0) => return Ok(()),
                 Ok(taken_bytes) => self.used_bytes += taken_bytes,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

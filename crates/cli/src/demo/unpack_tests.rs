@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use super::*;
 use crate::demo::scratch::Scratch;
 use crate::demo::sink::{Fixed, Growing};
+use crate::demo::still::Still;
 
 const LIMIT_BYTES: usize = 1 << 20;
 
@@ -94,13 +95,14 @@ fn check(kind: Kind, packed: &[u8], expected: &[u8]) {
     let error = unpack_growing(&path, kind, expected.len() - 1).unwrap_err();
     assert!(matches!(error, UnpackError::TooBig { .. }), "{error}");
 
+    let still = Still::default();
     let mut room = vec![0; expected.len()];
-    let mut sink = Fixed::new(&mut room);
+    let mut sink = Fixed::new(&mut room, &still);
     unpack(&path, kind, &mut sink).unwrap();
     sink.finish().unwrap();
     assert_eq!(room, expected);
     let mut more = vec![0; expected.len() + 1];
-    let mut sink = Fixed::new(&mut more);
+    let mut sink = Fixed::new(&mut more, &still);
     let outcome = unpack(&path, kind, &mut sink).and_then(|()| sink.finish());
     assert!(matches!(outcome, Err(UnpackError::Changed)), "{outcome:?}");
 }
@@ -155,8 +157,9 @@ fn a_damaged_gzip_is_told_by_its_checksum() {
         unpack_growing(&path, Kind::Gzip, 2000),
         Err(UnpackError::Damaged(_))
     ));
+    let still = Still::default();
     let mut room = vec![0; 1000];
-    let outcome = unpack(&path, Kind::Gzip, &mut Fixed::new(&mut room));
+    let outcome = unpack(&path, Kind::Gzip, &mut Fixed::new(&mut room, &still));
     assert!(matches!(outcome, Err(UnpackError::Damaged(_))));
 }
 

@@ -15,6 +15,7 @@ use crate::demo::plan::{Access, Plan};
 use crate::demo::reference::{Item, digest};
 use crate::demo::scratch::{Held, Scratch};
 use crate::demo::sink::Fixed;
+use crate::demo::still::Still;
 use crate::demo::store::{Fetched, Store};
 use crate::demo::turns::Turns;
 use crate::demo::unpack::{UnpackError, size_u64, unpack};
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) items: Vec<Item>,
     pub(crate) plan: Plan,
     pub(crate) turns: Turns,
+    pub(crate) still: Still,
     pub(crate) scratch: Scratch,
     pub(crate) live: Live,
 }
@@ -137,7 +139,10 @@ impl Worker<'_> {
         let file = access.file as usize;
         let item = &self.shared.items[file];
         let rebuild = Duration::from_nanos(item.unpack_ns);
-        let fetched = self.store.fetch(file, item.unpacked_bytes, rebuild)?;
+        let stroke = self.shared.still.stroke();
+        let fetched = self.store.fetch(file, item.unpacked_bytes, rebuild);
+        drop(stroke);
+        let fetched = fetched?;
         let seen_before = std::mem::replace(&mut self.seen[file], true);
         if let Fetched::Intact(memory) = fetched {
             self.tally.intact += 1;
@@ -196,7 +201,7 @@ impl Worker<'_> {
         let held = shared.scratch.hold(item.temporary_bytes);
         let mut room = memory.lock_mut()?;
         let start = Instant::now();
-        let outcome = unpack_exactly(item, &mut room);
+        let outcome = unpack_exactly(item, &mut room, &shared.still);
         self.took(start.elapsed());
         drop(held);
         let outcome = outcome.and_then(|()| {
@@ -267,8 +272,8 @@ fn differing(left: &[u8], right: &[u8]) -> u64 {
     size_u64(unequal + left.len().abs_diff(right.len()))
 }
 
-fn unpack_exactly(item: &Item, room: &mut [u8]) -> Result<(), UnpackError> {
-    let mut sink = Fixed::new(room);
+fn unpack_exactly(item: &Item, room: &mut [u8], still: &Still) -> Result<(), UnpackError> {
+    let mut sink = Fixed::new(room, still);
     unpack(&item.input.path, item.input.kind, &mut sink)?;
     sink.finish()
 }
@@ -290,7 +295,7 @@ fn unpack_to_scratch<'a>(shared: &'a Shared, item: &Item) -> Result<Content<'a>,
         .try_reserve_exact(item.unpacked_bytes)
         .map_err(|error| UnpackError::Damaged(std::io::Error::other(error)))?;
     bytes.resize(item.unpacked_bytes, 0);
-    unpack_exactly(item, &mut bytes)?;
+    unpack_exactly(item, &mut bytes, &shared.still)?;
     Ok(Content { bytes, _held: held })
 }
 

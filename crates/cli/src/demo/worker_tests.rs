@@ -31,6 +31,7 @@ fn shared(directory: &tempfile::TempDir, accesses: u64) -> Shared {
         items,
         plan,
         turns: Turns::default(),
+        still: Still::default(),
         scratch,
         live: Live::default(),
     }
