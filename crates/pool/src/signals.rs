@@ -40,9 +40,13 @@ impl Signals {
     /// either the scan sees the offer, or the offer sees the watch.
     #[inline]
     pub(crate) fn offered(&self, class: impl FnOnce() -> Class) {
-        if self.watch.load(Ordering::SeqCst) != 0 {
+        let watch = self.watch.load(Ordering::SeqCst);
+        if watch != 0 {
             let bit = 1 << class() as u8;
-            self.watch.fetch_and(!bit, Ordering::SeqCst);
+            // Written once per list, not once per offer: others offer beside it.
+            if watch & bit != 0 {
+                self.watch.fetch_and(!bit, Ordering::SeqCst);
+            }
         }
     }
 

@@ -13,26 +13,30 @@ const CHUNK_BITS: u32 = 2;
 pub(crate) const CHUNK_SLOTS: u32 = 1 << CHUNK_BITS;
 
 #[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
-const CHUNKS: u32 = crate::handle::INDEX_END / CHUNK_SLOTS;
+const CHUNKS: u32 = (crate::handle::INDEX_MASK + 1) / CHUNK_SLOTS;
 #[cfg(vidmm_loom)]
 const CHUNKS: u32 = 2;
 #[cfg(all(vidmm_shuttle, not(vidmm_loom)))]
 const CHUNKS: u32 = 8;
 
 /// Indices below this can have a slot.
+#[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
+pub(crate) const SLOTS_END: u32 = crate::handle::INDEX_END;
+#[cfg(any(vidmm_loom, vidmm_shuttle))]
 pub(crate) const SLOTS_END: u32 = CHUNKS * CHUNK_SLOTS;
+
+const _: () = assert!(SLOTS_END <= CHUNKS * CHUNK_SLOTS);
 
 #[derive(Debug)]
 pub(crate) struct Chunks {
-    chunks: Box<[AtomicPtr<Slot>]>,
+    /// In place, and one for each chunk that an index can name: finding a slot is one load.
+    chunks: [AtomicPtr<Slot>; CHUNKS as usize],
 }
 
 impl Chunks {
     pub(crate) fn new() -> Self {
         Chunks {
-            chunks: (0..CHUNKS)
-                .map(|_| AtomicPtr::new(std::ptr::null_mut()))
-                .collect(),
+            chunks: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
         }
     }
 
@@ -83,7 +87,6 @@ impl Chunks {
             .filter(|place| !place.load(Ordering::Relaxed).is_null())
             .count();
         live as u64 * u64::from(CHUNK_SLOTS) * size_of::<Slot>() as u64
-            + size_of_val::<[AtomicPtr<Slot>]>(&self.chunks) as u64
     }
 }
 

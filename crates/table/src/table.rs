@@ -82,7 +82,7 @@ pub struct Table {
     /// Copy of `FreeSlots::unused` for scans.
     end: AtomicU32,
     free: Mutex<FreeSlots>,
-    shards: Box<[Mutex<()>]>,
+    shards: [Mutex<()>; SHARDS as usize],
 }
 
 impl Default for Table {
@@ -104,7 +104,7 @@ impl Table {
                 resting: 0,
                 unused: 1,
             }),
-            shards: (0..SHARDS).map(|_| Mutex::new(())).collect(),
+            shards: std::array::from_fn(|_| Mutex::new(())),
         }
     }
 
@@ -252,13 +252,14 @@ impl Table {
     /// Ends every allocation at once, without a look at any extent: for a child made by `fork` that
     /// did not inherit the memory. Nobody else may use the table meanwhile.
     pub fn forget_all(&self) {
-        self.scan(|_, slot| {
+        self.scan(|index, slot| {
             let word = slot.word();
             if word.state() != State::Empty {
                 slot.state.store(word.emptied().0, Ordering::Relaxed);
                 let next = slot.generation.load(Ordering::Relaxed).wrapping_add(1);
                 slot.generation
                     .store(next & GENERATION_MASK, Ordering::Relaxed);
+                self.recycle(index.0);
             }
         });
     }
