@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::ArenaError;
 use crate::extent::{EXTENT_UNITS_MAX, Extent, Kind, Shape};
-use crate::free::Run;
+use crate::free::{FreeSpace, Run};
 use crate::kernel::{Kernel, Span};
 use crate::linux::LinuxKernel;
 use crate::num::{saturate_u32, to_u64};
@@ -161,23 +161,26 @@ impl<K: Kernel> Arena<K> {
 
     /// Takes an extent back that keeps its memory: it stays charged.
     pub fn put_warm(&self, extent: Extent) {
-        self.put(extent, |books| &mut books.warm);
+        self.put(extent, |region, books, run| {
+            region.put_warm(books, run, FreeSpace::put);
+        });
     }
 
     /// Takes an extent back that came from [`take_clean`](Arena::take_clean) and was never
     /// touched.
     pub fn put_clean(&self, extent: Extent) {
         self.kernel.expect_no_backing(self.span_of(extent));
-        self.put(extent, |books| &mut books.clean);
+        self.put(extent, |_, books, run| books.clean.put(run));
     }
 
-    fn put(&self, extent: Extent, side: fn(&mut Books) -> &mut crate::FreeSpace) {
-        let mut books = self.region(extent.kind()).books();
+    fn put(&self, extent: Extent, put: fn(&Region, &mut Books, Run)) {
+        let region = self.region(extent.kind());
+        let mut books = region.books();
         let run = run_of(extent);
         let ours = run.end() <= books.opened_units;
         debug_assert!(ours, "{extent:?} lies outside the arena's windows");
         if ours {
-            side(&mut books).put(run);
+            put(region, &mut books, run);
         }
     }
 

@@ -67,6 +67,8 @@ pub(crate) struct Region {
     guard: Span,
     unit_bytes: u64,
     books: Mutex<Books>,
+    /// There may be warm memory: set by whoever puts some, with the books open.
+    has_warm: AtomicBool,
     /// The process was seen to lock its memory.
     locks_memory: AtomicBool,
     pub(crate) refused_bytes: AtomicU64,
@@ -94,6 +96,7 @@ impl Region {
             guard: reserved.part(usable_bytes, guard_bytes),
             unit_bytes,
             books: Mutex::new(books),
+            has_warm: AtomicBool::new(false),
             locks_memory: AtomicBool::new(false),
             refused_bytes: AtomicU64::new(0),
         }
@@ -148,8 +151,22 @@ impl Region {
     }
 
     pub(crate) fn take_warm(&self, shape: Shape) -> Option<Extent> {
-        let start = self.books().warm.take(shape.units, self.align(shape))?;
+        // A hint, so relaxed: who just put warm memory finds it, others may miss it by a moment.
+        if !self.has_warm.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut books = self.books();
+        let start = books.warm.take(shape.units, self.align(shape))?;
+        if books.warm.units() == 0 {
+            self.has_warm.store(false, Ordering::Relaxed);
+        }
         Some(self.extent(start, shape, true))
+    }
+
+    /// Puts warm memory, inside the windows, into the books.
+    pub(crate) fn put_warm(&self, books: &mut Books, run: Run, put: fn(&mut FreeSpace, Run)) {
+        put(&mut books.warm, run);
+        self.has_warm.store(true, Ordering::Relaxed);
     }
 
     /// From clean memory inside the windows.

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::arena::{Arena, run_of};
 use crate::extent::Extent;
-use crate::free::Run;
+use crate::free::{FreeSpace, Run};
 use crate::kernel::Kernel;
 use crate::num::saturate_u32;
 use crate::region::Region;
@@ -77,7 +77,7 @@ impl<K: Kernel> Arena<K> {
             }
             Err(error) => {
                 region.refused_bytes.fetch_add(bytes, Ordering::Relaxed);
-                region.books().warm.put_merged(run);
+                region.put_warm(&mut region.books(), run, FreeSpace::put_merged);
                 let refusal = error.raw_os_error();
                 Returned {
                     refused_bytes: bytes,

@@ -104,7 +104,9 @@ impl Counters {
     }
 
     pub(crate) fn retired(&self, reclaims: u32) {
-        Self::add(&self.retired_reclaims, u64::from(reclaims));
+        if reclaims != 0 {
+            Self::add(&self.retired_reclaims, u64::from(reclaims));
+        }
     }
 
     pub(crate) fn discarded(&self, class: Class, reason: Reason, bytes: u64) {

@@ -47,10 +47,16 @@ const GROUP_BIT: u32 = 1 << 31;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    key: Key,
+    rank: u32,
     who: u32,
     /// Charged bytes in units of 4 KiB, the smallest page there is.
     charge_units: u32,
+}
+
+impl Entry {
+    fn order(&self) -> (u32, u32) {
+        (self.rank, self.who)
+    }
 }
 
 const UNIT_BYTES: u64 = 4096;
@@ -64,11 +70,14 @@ pub(crate) struct Seen {
     pub(crate) victims: usize,
 }
 
-/// The list. Its memory is kept from scan to scan.
-#[derive(Debug, Default)]
+/// The list: victims of one class. Its memory is kept from scan to scan.
+#[derive(Debug)]
 pub(crate) struct Victims {
+    class: Class,
     entries: Vec<Entry>,
     next: usize,
+    /// The entries before this one are in their final order; the rest all come after them.
+    sorted: usize,
     now_ticks: u32,
     /// Each group with offered members: its key, its bytes. Order never shows.
     groups: HashMap<u32, (Key, u64), BuildHasherDefault<DefaultHasher>>,
@@ -94,11 +103,28 @@ fn key_of(word: Word, slot: &Slot, policy: &dyn Policy, now_ticks: u32, charge_b
     Key::new(class, rank.0)
 }
 
+/// At least so many entries are put into order at a time.
+const BLOCK: usize = 1024;
+
+impl Default for Victims {
+    fn default() -> Self {
+        Victims {
+            class: Class::Low,
+            entries: Vec::new(),
+            next: 0,
+            sorted: 0,
+            now_ticks: 0,
+            groups: HashMap::default(),
+        }
+    }
+}
+
 impl Victims {
     /// Forgets the list: the next need scans.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.next = 0;
+        self.sorted = 0;
     }
 
     /// Bytes of bookkeeping.
@@ -113,7 +139,7 @@ impl Victims {
     }
 
     /// Looks at every slot and keeps the first victims of the lowest class: at least
-    /// `wanted_bytes` of it, in order, or all of that class.
+    /// `wanted_bytes` of it, or all of that class.
     pub(crate) fn scan(
         &mut self,
         table: &Table,
@@ -126,7 +152,11 @@ impl Victims {
         self.groups.clear();
         self.now_ticks = now_ticks;
         let mut seen = Seen::default();
-        let mut lowest = Class::Auto;
+        // Above any that a victim can have.
+        self.class = Class::Auto;
+        // Grown once: growing by doubling would touch twice the memory.
+        self.entries
+            .reserve_exact(table.memory_use().allocations as usize);
         table.scan(|index, slot| {
             let word = slot.word();
             if word.state() != State::Offered {
@@ -145,12 +175,12 @@ impl Victims {
                 return;
             }
             seen.victims += 1;
-            self.push(&mut lowest, key, index.raw(), bytes);
+            self.push(key, index.raw(), bytes);
         });
         seen.victims += self.groups.len();
         let groups = std::mem::take(&mut self.groups);
         for (&group, &(key, bytes)) in &groups {
-            self.push(&mut lowest, key, group | GROUP_BIT, bytes);
+            self.push(key, group | GROUP_BIT, bytes);
         }
         self.groups = groups;
         self.keep_first(wanted_bytes);
@@ -160,62 +190,67 @@ impl Victims {
     /// Adds an entry unless something of a lower class is there; drops what is there if it is of a
     /// higher one.
     #[inline]
-    fn push(&mut self, lowest: &mut Class, key: Key, who: u32, bytes: u64) {
+    fn push(&mut self, key: Key, who: u32, bytes: u64) {
         let class = key.class();
-        if class > *lowest {
+        if class > self.class {
             return;
         }
-        if class < *lowest {
+        if class < self.class {
             self.entries.clear();
-            *lowest = class;
+            self.class = class;
         }
         let charge_units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         self.entries.push(Entry {
-            key,
+            rank: key.rank(),
             who,
             charge_units,
         });
     }
 
-    /// Cuts the list to its first `wanted_bytes` and sorts those.
+    /// Cuts the list to its first `wanted_bytes`, or a little more, in any order.
     fn keep_first(&mut self, wanted_bytes: u64) {
-        let all: u64 = self.entries.iter().map(|e| u64::from(e.charge_units)).sum();
+        let sum =
+            |entries: &[Entry]| -> u64 { entries.iter().map(|e| u64::from(e.charge_units)).sum() };
+        let all = sum(&self.entries).max(1);
         let wanted = wanted_bytes.div_ceil(UNIT_BYTES);
-        let order = |e: &Entry| (e.key, e.who);
         let len = self.entries.len();
-        // So many entries of average size, and some more: sizes differ.
-        let share = |factor: u64| {
-            let guess =
-                u128::from(wanted) * len as u128 * u128::from(factor) / u128::from(all.max(1));
-            usize::try_from(guess / 4).unwrap_or(len) + 32
-        };
-        let mut count = share(5);
-        let mut factor = 10;
-        while count < len {
-            self.entries.select_nth_unstable_by_key(count, order);
-            let first: u64 = self.entries[..count]
-                .iter()
-                .map(|e| u64::from(e.charge_units))
-                .sum();
-            if first >= wanted {
+        // So many entries of average size; sizes differ, so it may take more.
+        let mut share = u128::from(wanted) * len as u128 * 9 / 8 / u128::from(all) + 32;
+        while share < len as u128 {
+            let count = usize::try_from(share).unwrap_or(len);
+            self.entries.select_nth_unstable_by_key(count, Entry::order);
+            if sum(&self.entries[..count]) >= wanted {
                 self.entries.truncate(count);
-                break;
+                return;
             }
-            count = share(factor);
-            factor *= 2;
+            share *= 2;
         }
-        self.entries.sort_unstable_by_key(order);
+    }
+
+    /// Puts the next entries into order: an eighth of what is left, so that a small need does not
+    /// pay for a long list.
+    fn sort_block(&mut self) {
+        let rest = &mut self.entries[self.next..];
+        let block = rest.len().min(BLOCK.max(rest.len() / 8));
+        if block < rest.len() {
+            rest.select_nth_unstable_by_key(block, Entry::order);
+        }
+        rest[..block].sort_unstable_by_key(Entry::order);
+        self.sorted = self.next + block;
     }
 
     /// The class of the victims that are left, and what is next; `None` when the list is used up.
-    pub(crate) fn peek(&self) -> Option<(Key, Victim)> {
+    pub(crate) fn peek(&mut self) -> Option<(Key, Victim)> {
+        if self.next >= self.sorted {
+            self.sort_block();
+        }
         let entry = self.entries.get(self.next)?;
         let victim = if entry.who & GROUP_BIT != 0 {
             Victim::Group(entry.who & !GROUP_BIT)
         } else {
             Victim::Single(SlotIndex::from_raw(entry.who))
         };
-        Some((entry.key, victim))
+        Some((Key::new(self.class, entry.rank), victim))
     }
 
     /// Goes on to the next victim.
