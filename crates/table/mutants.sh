@@ -10,12 +10,15 @@
 #
 # Not listed, because they are provably harmless:
 #
-# * The swap's AcqRel -> Release (and the offer's SeqCst -> Release, as far as this crate goes: the
-#   SeqCst there is for the victim list of another crate). Every swap is from a word that was read
-#   by an Acquire load, or written by the same thread, and no two writes of the state have the same
-#   value (the sequence): what the swap reads from has already been acquired. The one swap from a
-#   relaxed load, the end of a first lock, follows a swap of its own thread that acquired all that
-#   the lock pins. The Acquire stays: it makes the swap right by itself.
+# * The swap's AcqRel -> Release. Every swap is from a word that was read by an Acquire load, or
+#   written by the same thread, and no two writes of the state have the same value (the sequence):
+#   what the swap reads from has already been acquired. The one swap from a relaxed load, the end of
+#   a first lock, follows a swap of its own thread that acquired all that the lock pins. The Acquire
+#   stays: it makes the swap right by itself.
+# * The offer's SeqCst -> Relaxed, as far as this crate goes (it is there for the victim list of
+#   another crate). Memory is written before its extent is attached, or under a lock; `create`,
+#   `install` and `unlock` release it, and an offer, being a read-modify-write, continues their
+#   release sequence. The Release stays, for an owner who writes after the unlock by mistake.
 # * `claimed()`, `emptied()`, `touched()`, `killed()`, a lock or an unlock that does not advance the
 #   sequence, one of them alone. A late swap is wrong only if a word comes back, and every way from
 #   such a word back to itself passes a transition that still advances (`committed_fresh()` after a
@@ -97,8 +100,6 @@ printf '%-28s | %s\n' mutant "caught by"
 # Memory orders.
 mutant order swap-relaxed protocol.rs 's/(to\.0, Ordering::)AcqRel/$1Relaxed/'
 mutant order swap-acquire-only protocol.rs 's/(to\.0, Ordering::)AcqRel/$1Acquire/'
-mutant order offer-relaxed protocol.rs 's/(offered\.0, Ordering::)SeqCst/$1Relaxed/'
-mutant order offer-acquire-only protocol.rs 's/(offered\.0, Ordering::)SeqCst/$1Acquire/'
 mutant order load-relaxed protocol.rs 's/(fn load\(.*?state\.load\(Ordering::)Acquire/$1Relaxed/s'
 mutant order unlock-relaxed protocol.rs \
     's/self\.swap\(word, unlocked\)/self.slot.state.compare_exchange(word.0, unlocked.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()/'
