@@ -5,7 +5,7 @@
 //! host waits for [`Pool::agent_fd`] and calls [`Pool::agent_run`].
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustix::buffer::spare_capacity;
@@ -41,6 +41,8 @@ const TICK: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
+/// Warm memory that nobody wanted for so many ticks goes back to the kernel.
+const QUIET_TICKS: u32 = 8;
 const NEVER: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 0,
@@ -54,6 +56,10 @@ pub(crate) trait Holder: Send + Sync {
     fn givable_bytes(&self) -> u64;
     /// Gives back up to so much.
     fn give(&self, bytes: u64, reason: Reason);
+    /// Gives back what belongs to no allocation.
+    fn give_warm(&self);
+    /// A number that changes whenever memory is taken.
+    fn taken_count(&self) -> u32;
     /// Shrinks a debt, if there is one.
     fn settle(&self);
     /// Its agent.
@@ -76,6 +82,16 @@ impl<K: Kernel> Holder for Pool<K> {
     fn give(&self, bytes: u64, reason: Reason) {
         // Refused only where there is nothing to give.
         let _ = self.trim_because(bytes, reason);
+    }
+
+    fn give_warm(&self) {
+        if let Ok(_inside) = self.enter() {
+            self.return_warm(u64::MAX);
+        }
+    }
+
+    fn taken_count(&self) -> u32 {
+        self.signals.now_ticks()
     }
 
     fn settle(&self) {
@@ -158,6 +174,25 @@ struct Works {
     wake: OwnedFd,
     pressure: Mutex<Box<dyn Pressure>>,
     stop: AtomicBool,
+    /// Touched by ticks only, which come one at a time.
+    quiet: Quiet,
+}
+
+/// For how long nobody has taken memory.
+#[derive(Debug, Default)]
+struct Quiet {
+    taken_count: AtomicU32,
+    ticks: AtomicU32,
+}
+
+impl Quiet {
+    /// Whether it is exactly [`QUIET_TICKS`] ticks since the count last changed.
+    fn tick(&self, taken_count: u32) -> bool {
+        if self.taken_count.swap(taken_count, Ordering::Relaxed) != taken_count {
+            self.ticks.store(0, Ordering::Relaxed);
+        }
+        self.ticks.fetch_add(1, Ordering::Relaxed).wrapping_add(1) == QUIET_TICKS
+    }
 }
 
 /// What an entry of the epoll set is; pressure sources are numbered from `SOURCES` on.
@@ -183,7 +218,8 @@ impl Agent {
         }
     }
 
-    /// Called, inside the gate, by whatever may have been the first allocation.
+    /// Called, inside the gate, by whatever may have taken the first memory: an allocation, or the
+    /// reclaim of one that had lost it.
     #[inline]
     pub(crate) fn something_is_held(&self) {
         // SeqCst with the change of `room` before it: either the agent, about to rest, sees what is
@@ -295,6 +331,7 @@ impl Works {
             wake,
             pressure: Mutex::new(pressure),
             stop,
+            quiet: Quiet::default(),
         })
     }
 
@@ -397,6 +434,9 @@ impl Works {
 
     fn tick(&self, pool: &dyn Holder) {
         pool.settle();
+        if self.quiet.tick(pool.taken_count()) {
+            pool.give_warm();
+        }
         if pool.held_bytes() == 0 {
             pool.agent().rest(self, pool);
             return;
@@ -426,5 +466,19 @@ impl Works {
                 pressure.forget(token);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_is_told_once_and_anew_after_memory_was_taken() {
+        let quiet = Quiet::default();
+        let told = |count| (0..2 * QUIET_TICKS).filter(|_| quiet.tick(count)).count();
+        assert_eq!(told(7), 1);
+        assert_eq!(told(7), 0, "once is enough: there is nothing left");
+        assert_eq!(told(8), 1);
     }
 }

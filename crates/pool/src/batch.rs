@@ -196,33 +196,36 @@ impl<K: Kernel> Pool<K> {
     ) -> Result<(), BatchError> {
         let words = collect(last, list.count());
         let taken = self.take_back(list, &words);
-        let outcome = self.enter().and_then(|inside| {
-            let mut extents = Vec::new();
-            let supplied = self.supply(&inside, list, answers, &taken, &mut extents);
-            if supplied.is_err() {
-                for (_, extent) in extents.drain(..) {
-                    self.release(vidmm_table::Detached {
-                        extent: vidmm_table::ExtentWord(extent.to_word()),
-                        fresh: true,
-                    });
-                }
-            }
-            supplied.map(|()| extents)
-        });
-        let extents = match outcome {
-            Ok(extents) => extents,
-            Err(error) => {
-                self.undo(list, &taken);
-                return Err(BatchError::whole(error));
-            }
-        };
-        for (index, extent) in extents {
-            if let Ok(slot) = self.at(list, index) {
-                self.install(&slot, extent);
-            }
+        if let Err(error) = self.supply_and_install(list, answers, &taken) {
+            self.undo(list, &taken);
+            return Err(BatchError::whole(error));
         }
         self.answer_all(list, &taken, answer);
         Ok(())
+    }
+
+    /// Puts memory behind everything that was discarded, or behind nothing. All of it inside the
+    /// gate: a child made meanwhile would never see an extent again that is between two owners.
+    fn supply_and_install<L: HandleList + ?Sized>(
+        &self,
+        list: &L,
+        answers: Answers,
+        taken: &[Taken],
+    ) -> Result<(), Error> {
+        let inside = self.enter()?;
+        let mut extents = Vec::new();
+        let supplied = self.supply(&inside, list, answers, taken, &mut extents);
+        for (index, extent) in extents {
+            match self.at(list, index) {
+                Ok(slot) if supplied.is_ok() => self.install(&slot, extent),
+                _ => self.release(vidmm_table::Detached {
+                    extent: vidmm_table::ExtentWord(extent.to_word()),
+                    fresh: true,
+                }),
+            }
+        }
+        self.agent.something_is_held();
+        supplied
     }
 
     /// The distinct allocations of the list with what became of each.

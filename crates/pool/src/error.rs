@@ -40,7 +40,8 @@ pub enum Error {
         /// The budget in force, in bytes.
         budget_bytes: u64,
     },
-    /// The kernel or the address space would not supply the memory although the budget would.
+    /// The kernel or the address space would not supply the memory although the budget would, and
+    /// what was offered did not help. It may have been discarded meanwhile.
     #[error(
         "no memory from the kernel: {} wanted; look at the limits of address space and of \
          overcommit", ByteSize(*.wanted_bytes)

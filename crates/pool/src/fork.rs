@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 
 use vidmm_arena::Kernel;
 
+use crate::agent::Holder;
 use crate::gate::Closed;
 use crate::options::ForkMode;
 use crate::pool::Pool;
@@ -30,6 +31,7 @@ impl<K: Kernel> Forks for Pool<K> {
             // The memory is not there: nothing may act as if it were.
             self.left_out.store(true, Ordering::Relaxed);
             self.table.forget_all();
+            self.room.give(self.held_bytes());
         }
     }
 }

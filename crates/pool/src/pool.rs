@@ -309,6 +309,7 @@ impl<K: Kernel> Pool<K> {
         let inside = self.enter()?;
         let extent = self.acquire(&inside, self.shape_of(slot)?)?;
         self.install(slot, extent);
+        self.agent.something_is_held();
         self.note_discarded_reclaim(slot);
         Ok(Outcome::Discarded)
     }

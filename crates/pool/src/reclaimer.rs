@@ -42,9 +42,9 @@ impl<K: Kernel> Pool<K> {
 
     /// Memory of this shape, charged: warm, or fresh, or taken from victims.
     pub(crate) fn acquire(&self, inside: &Inside<'_>, shape: Shape) -> Result<Extent, Error> {
-        match self.acquire_free(shape)? {
-            Some(extent) => Ok(extent),
-            None => self.acquire_by_claims(inside, &mut self.reclaimer(), shape),
+        match self.acquire_free(shape) {
+            Ok(Some(extent)) => Ok(extent),
+            Ok(None) | Err(_) => self.acquire_by_claims(inside, &mut self.reclaimer(), shape),
         }
     }
 
@@ -89,8 +89,19 @@ impl<K: Kernel> Pool<K> {
     ) -> Result<Extent, Error> {
         let charge = shape.charge_bytes();
         loop {
-            if let Some(extent) = self.acquire_free(shape)? {
-                return Ok(extent);
+            match self.acquire_free(shape) {
+                Ok(Some(extent)) => return Ok(extent),
+                Ok(None) => {}
+                // The budget has room, but address space or the kernel's promises have run out:
+                // what is offered has them. Not all of it may lie where it helps.
+                Err(error) => {
+                    let claimed =
+                        self.claim_bytes(inside, reclaimer, charge, Reason::Budget, Short::Accept)?;
+                    if claimed.bytes == 0 {
+                        return Err(error);
+                    }
+                    continue;
+                }
             }
             let deficit = self.deficit_bytes(charge);
             let warm = self.arena.stats().warm_bytes;
@@ -149,7 +160,7 @@ impl<K: Kernel> Pool<K> {
     }
 
     /// Gives warm pages back to the kernel and the room they took back to the pool.
-    fn return_warm(&self, bytes: u64) -> Returned {
+    pub(crate) fn return_warm(&self, bytes: u64) -> Returned {
         let returned = self.arena.return_warm(bytes);
         self.room.give(returned.returned_bytes);
         returned

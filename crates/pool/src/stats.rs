@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use vidmm_arena::{Extent, Kernel};
+use vidmm_arena::{ArenaStats, Extent, Kernel};
 use vidmm_machine::Reason;
 use vidmm_table::{Class, State};
 
@@ -179,7 +179,12 @@ impl<K: Kernel> Pool<K> {
                 State::Empty => {}
             }
         });
-        let arena = self.arena.stats();
+        let arena = if self.left_out.load(Ordering::Relaxed) {
+            // A copy of the arena's books came along, and nothing of what they speak of.
+            ArenaStats::default()
+        } else {
+            self.arena.stats()
+        };
         let counters = &self.counters;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         stats.budget_bytes = self.budget_bytes();
