@@ -34,7 +34,7 @@
 //!   than the state word. They are the slow path: serialised for each slot by one of a few sharded
 //!   locks, under which the state is read again, and the extent is written before the state.
 //!
-//! The checkers in `tests/loom.rs` and `tests/shuttle.rs` run exactly these functions.
+//! The checkers in `tests/loom/` and `tests/shuttle.rs` run exactly these functions.
 
 mod chunks;
 mod error;

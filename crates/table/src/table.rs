@@ -11,7 +11,7 @@ use crate::word::{State, Word};
 #[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
 const SHARDS: u32 = 64;
 #[cfg(any(vidmm_loom, vidmm_shuttle))]
-const SHARDS: u32 = 1;
+const SHARDS: u32 = 2;
 
 /// The place of a slot in its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

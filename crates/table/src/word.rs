@@ -250,7 +250,16 @@ mod tests {
             prop_assert_eq!(offered.emptied().0 & (SEQUENCE_ONE - 1), 0);
             prop_assert!(offered.claimed().committed_fresh().is_fresh());
             prop_assert_eq!(offered.claimed().committed_fresh().locks(), 0);
+            // Everything counts, so that no word ever comes back.
+            let sequence = |word: Word| word.0 >> SEQUENCE_SHIFT;
+            let next = sequence(word.next());
+            prop_assert_eq!(next, (sequence(word) + 1) & (u64::MAX >> SEQUENCE_SHIFT));
+            let once = [word.offered(mode), word.reclaimed(), word.offered_again(), word.claimed()];
+            let more = [word.committed_fresh(), word.touched(), word.killed(), word.emptied()];
+            prop_assert!(once.into_iter().chain(more).all(|after| sequence(after) == next));
             if word.locks() < Word::MAX_LOCKS {
+                prop_assert_eq!(sequence(word.locked_once_more()), next);
+                prop_assert_eq!(sequence(word.locked_once_more().unlocked_once()), sequence(word.next().next()));
                 let locked = word.locked_once_more();
                 prop_assert_eq!(locked.locks(), word.locks() + 1);
                 prop_assert_eq!(locked.unlocked_once().0 & (SEQUENCE_ONE - 1), word.0 & (SEQUENCE_ONE - 1));

@@ -125,7 +125,7 @@ fn a_failing_call_and_a_claim() {
             let world = world.clone();
             thread::spawn(move || world.look_and_claim(handle).is_some())
         };
-        let undone = failing_call(&world, handle, 1);
+        let undone = failing_call(world, handle, 1);
         let claimed = claimer.join().unwrap();
         assert!(undone || claimed);
         let word = world.word(handle);
@@ -148,7 +148,7 @@ fn two_failing_calls_lose_no_content() {
             let world = world.clone();
             thread::spawn(move || failing_call(&world, handle, 1))
         };
-        failing_call(&world, handle, 1);
+        failing_call(world, handle, 1);
         other.join().unwrap();
         let Ok(Reclaim::Intact(before)) = world.slot(handle).reclaim() else {
             panic!("discarded by nobody");

@@ -217,7 +217,7 @@ fn a_group_falls_to_one_claimer() {
             let world = world.clone();
             thread::spawn(move || walk(&world))
         };
-        let here = walk(&world);
+        let here = walk(world);
         let mut won = [here, other.join().unwrap()];
         won.sort_unstable();
         assert_eq!(won, [0, 2]);

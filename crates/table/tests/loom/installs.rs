@@ -147,7 +147,7 @@ fn two_first_locks_do_the_work_once() {
             let (world, worked) = (world.clone(), worked.clone());
             thread::spawn(move || first_lock(&world, &worked))
         };
-        first_lock(&world, &worked);
+        first_lock(world, &worked);
         other.join().unwrap();
         assert_eq!(worked.load(Ordering::Relaxed), 1);
         let word = world.word(handle);

@@ -7,6 +7,8 @@
 //! What the checker cannot see: it never lets a load see a store that is still to come (load
 //! buffering), and it takes SeqCst accesses for AcqRel. `mutants.sh` shows what it does see.
 #![cfg(vidmm_loom)]
+// Helpers are tests too.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod batches;
 mod claims;

@@ -40,7 +40,7 @@ fn replace(
 fn a_stale_offer() {
     model(&["in time", "refused"], |world| {
         let old = world.written(E1);
-        let replaced = replace(&world, old, |_, _| {});
+        let replaced = replace(world, old, |_, _| {});
         let offered = world.slot(old).offer(Class::Low.into());
         assert!(
             [Ok(Offered::Now), Err(Error::BadHandle)].contains(&offered),
@@ -57,7 +57,7 @@ fn a_stale_offer() {
 fn a_stale_reclaim() {
     model(&["in time", "refused"], |world| {
         let (old, _) = world.offered(E1);
-        let replaced = replace(&world, old, |world, new| {
+        let replaced = replace(world, old, |world, new| {
             world.write_locked(new);
             world.offer(new);
         });
@@ -77,7 +77,7 @@ fn a_stale_reclaim() {
 fn a_stale_undo() {
     model(&["undone", "too late", "refused"], |world| {
         let (old, _) = world.offered(E1);
-        let replaced = replace(&world, old, |_, _| {});
+        let replaced = replace(world, old, |_, _| {});
         let ending = match world.slot(old).reclaim() {
             Ok(Reclaim::Intact(before)) => {
                 pick(world.slot(old).undo_reclaim(before), "undone", "too late")
@@ -97,7 +97,7 @@ fn a_stale_undo() {
 fn a_stale_lock() {
     model(&["in time", "unlocked in time", "refused"], |world| {
         let old = world.written(E1);
-        let replaced = replace(&world, old, |world, new| world.write_locked(new));
+        let replaced = replace(world, old, |world, new| world.write_locked(new));
         let locked = match world.slot(old).lock() {
             Ok(vidmm_table::Lock::Locked(extent)) => {
                 assert_eq!(extent, E1);
@@ -123,7 +123,7 @@ fn a_stale_lock() {
 fn a_stale_first_lock() {
     model(&["in time", "refused"], |world| {
         let old = world.create(E1, true);
-        let replaced = replace(&world, old, |_, _| {});
+        let replaced = replace(world, old, |_, _| {});
         let locked = world.slot(old).first_lock(|first| {
             assert_eq!(first.extent, E1);
             world.write(first.extent, 0);
@@ -147,7 +147,7 @@ fn a_stale_first_lock() {
 fn a_stale_unlock() {
     model(&["not locked", "refused"], |world| {
         let old = world.written(E1);
-        let replaced = replace(&world, old, |world, new| {
+        let replaced = replace(world, old, |world, new| {
             world.lock(new).unwrap();
         });
         let error = world.slot(old).unlock().unwrap_err();
@@ -166,7 +166,7 @@ fn a_stale_unlock() {
 fn a_claim_with_a_word_of_the_allocation_before() {
     model(&["claimed", "destroyed"], |world| {
         let (old, seen) = world.offered(E1);
-        let replaced = replace(&world, old, |world, new| {
+        let replaced = replace(world, old, |world, new| {
             world.write_locked(new);
             world.offer(new);
         });
@@ -186,7 +186,7 @@ fn a_claim_with_a_word_of_the_allocation_before() {
 fn a_claim_of_whatever_is_in_the_slot() {
     model(&["the old one", "the new one", "nothing"], |world| {
         let (old, _) = world.offered(E1);
-        let replaced = replace(&world, old, |world, new| {
+        let replaced = replace(world, old, |world, new| {
             world.write_locked(new);
             world.offer(new);
         });
@@ -215,7 +215,7 @@ fn a_claim_of_whatever_is_in_the_slot() {
 fn a_stale_install() {
     model(&["in time", "refused"], |world| {
         let old = world.discarded(E1);
-        let replaced = replace(&world, old, |_, _| {});
+        let replaced = replace(world, old, |_, _| {});
         let installed = world.slot(old).install(E3);
         let (taken, new) = replaced.join().unwrap().unwrap();
         match installed {
@@ -236,7 +236,7 @@ fn a_stale_install() {
 fn a_stale_install_into_the_next_discarded() {
     model(&["in time", "refused"], |world| {
         let old = world.discarded(E1);
-        let replaced = replace(&world, old, |world, new| {
+        let replaced = replace(world, old, |world, new| {
             world.offer(new);
             assert!(world.look_and_claim(new).is_some());
         });
@@ -258,7 +258,7 @@ fn a_stale_kill() {
         let old = world.written(E1);
         world.slot(old).offer(decommit).unwrap();
         assert!(world.look_and_claim(old).is_some());
-        let replaced = replace(&world, old, move |world, new| {
+        let replaced = replace(world, old, move |world, new| {
             world.slot(new).offer(decommit).unwrap();
             assert!(world.look_and_claim(new).is_some());
         });
@@ -277,7 +277,7 @@ fn a_stale_kill() {
 fn a_stale_destroy() {
     model(&["here", "other"], |world| {
         let old = world.written(E1);
-        let replaced = replace(&world, old, |_, _| {});
+        let replaced = replace(world, old, |_, _| {});
         let here = world.table.destroy(old);
         match replaced.join().unwrap() {
             Some((taken, new)) => {
