@@ -9,6 +9,7 @@
 //!
 //! Exit status: 0 done, 1 failed, 2 wrong usage.
 
+mod bench;
 mod demo;
 mod output;
 
@@ -35,6 +36,7 @@ struct Cli {
 enum Command {
     // No doc comments here: they would hide the longer texts that the `Args` bring along.
     Demo(demo::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
 fn dispatch(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(args),
+        Command::Bench(args) => bench::run(args),
     }
 }
 

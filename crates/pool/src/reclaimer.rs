@@ -137,6 +137,10 @@ impl<K: Kernel> Pool<K> {
         reclaimer: &mut Reclaimer,
         charge_bytes: u64,
     ) -> Result<(), Error> {
+        if charge_bytes == 0 {
+            // Nothing is needed, so a debt does not matter.
+            return Ok(());
+        }
         let deficit = self.deficit_bytes(charge_bytes);
         let claims = deficit.saturating_sub(self.arena.stats().warm_bytes);
         if claims > 0 && self.scan(reclaimer, claims).offered_bytes < claims {
@@ -361,6 +365,12 @@ impl<K: Kernel> Pool<K> {
                 break;
             }
             given += freed;
+        }
+        // A victim that had nothing behind it may have served the need, beside one whose memory
+        // is warm now; in debt, that belongs to the debt.
+        let debt = self.deficit_bytes(0);
+        if debt > 0 {
+            given += self.return_warm(debt).returned_bytes;
         }
         given
     }

@@ -75,6 +75,10 @@ pub(crate) struct Seen {
 pub(crate) struct Victims {
     class: Class,
     entries: Vec<Entry>,
+    /// While scanning: what the entries sum up to, and the rank above which none is wanted.
+    sum_units: u64,
+    worst_rank: u32,
+    wanted_units: u64,
     next: usize,
     /// The entries before this one are in their final order; the rest all come after them.
     sorted: usize,
@@ -103,6 +107,9 @@ fn key_of(word: Word, slot: &Slot, policy: &dyn Policy, now_ticks: u32, charge_b
     Key::new(class, rank.0)
 }
 
+/// A list is cut while it is made only from so many entries on.
+const ENTRIES_CUT: usize = 4096;
+
 /// At least so many entries are put into order at a time.
 const BLOCK: usize = 1024;
 
@@ -111,6 +118,9 @@ impl Default for Victims {
         Victims {
             class: Class::Low,
             entries: Vec::new(),
+            sum_units: 0,
+            worst_rank: u32::MAX,
+            wanted_units: 0,
             next: 0,
             sorted: 0,
             now_ticks: 0,
@@ -123,6 +133,8 @@ impl Victims {
     /// Forgets the list: the next need scans.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
+        self.sum_units = 0;
+        self.worst_rank = u32::MAX;
         self.next = 0;
         self.sorted = 0;
     }
@@ -154,9 +166,7 @@ impl Victims {
         let mut seen = Seen::default();
         // Above any that a victim can have.
         self.class = Class::Auto;
-        // Grown once: growing by doubling would touch twice the memory.
-        self.entries
-            .reserve_exact(table.memory_use().allocations as usize);
+        self.wanted_units = wanted_bytes.div_ceil(UNIT_BYTES).max(1);
         table.scan(|index, slot| {
             let word = slot.word();
             if word.state() != State::Offered {
@@ -183,7 +193,7 @@ impl Victims {
             self.push(key, group | GROUP_BIT, bytes);
         }
         self.groups = groups;
-        self.keep_first(wanted_bytes);
+        self.keep_first();
         seen
     }
 
@@ -196,31 +206,46 @@ impl Victims {
             return;
         }
         if class < self.class {
-            self.entries.clear();
+            self.clear();
             self.class = class;
+        }
+        let rank = key.rank();
+        if rank > self.worst_rank {
+            return;
         }
         let charge_units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         self.entries.push(Entry {
-            rank: key.rank(),
+            rank,
             who,
             charge_units,
         });
+        self.sum_units += u64::from(charge_units);
+        // Cut now and then, so that the list stays as small as what is wanted of it.
+        if self.sum_units > 2 * self.wanted_units && self.entries.len() >= ENTRIES_CUT {
+            self.keep_first();
+        }
     }
 
-    /// Cuts the list to its first `wanted_bytes`, or a little more, in any order.
-    fn keep_first(&mut self, wanted_bytes: u64) {
+    /// Cuts the list to the first that sum up to what is wanted, or a little more, in any order.
+    fn keep_first(&mut self) {
         let sum =
             |entries: &[Entry]| -> u64 { entries.iter().map(|e| u64::from(e.charge_units)).sum() };
-        let all = sum(&self.entries).max(1);
-        let wanted = wanted_bytes.div_ceil(UNIT_BYTES);
         let len = self.entries.len();
+        let (wanted, all) = (
+            u128::from(self.wanted_units),
+            u128::from(self.sum_units.max(1)),
+        );
         // So many entries of average size; sizes differ, so it may take more.
-        let mut share = u128::from(wanted) * len as u128 * 9 / 8 / u128::from(all) + 32;
+        let mut share = wanted * len as u128 * 9 / 8 / all + 32;
         while share < len as u128 {
             let count = usize::try_from(share).unwrap_or(len);
-            self.entries.select_nth_unstable_by_key(count, Entry::order);
-            if sum(&self.entries[..count]) >= wanted {
+            let (_, nth, _) = self.entries.select_nth_unstable_by_key(count, Entry::order);
+            let worst_rank = nth.rank;
+            let first = sum(&self.entries[..count]);
+            if first >= self.wanted_units {
                 self.entries.truncate(count);
+                self.sum_units = first;
+                self.worst_rank = worst_rank;
                 return;
             }
             share *= 2;

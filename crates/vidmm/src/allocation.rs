@@ -23,7 +23,7 @@ impl Allocation {
     ///
     /// # Errors
     /// [`Error::Locked`]; [`Error::NotCommitted`].
-    #[inline]
+    #[inline(always)] // out of line, the handle and the answer go through memory around the swap
     pub fn offer(&self, mode: impl Into<OfferMode>) -> Result<(), Error> {
         self.pool.engine.offer(self.handle, mode)
     }
@@ -33,7 +33,7 @@ impl Allocation {
     ///
     /// # Errors
     /// [`Error::NoMemory`], [`Error::Kernel`]: it is as it was.
-    #[inline]
+    #[inline(always)] // out of line, the handle and the answer go through memory around the swap
     pub fn reclaim(&self) -> Result<Outcome, Error> {
         self.pool.engine.reclaim(self.handle)
     }

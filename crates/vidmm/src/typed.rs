@@ -87,7 +87,7 @@ impl Committed {
     /// offered, and stays intact until the reclaim.)
     ///
     /// Two atomic operations with the later reclaim, whatever the size; no system call.
-    #[inline]
+    #[inline(always)] // out of line, the handle and the answer go through memory around the swap
     #[must_use = "dropping what was offered ends the allocation"]
     pub fn offer(self, mode: impl Into<OfferMode>) -> Offered {
         let _ = self.allocation.offer(mode);
@@ -162,7 +162,7 @@ impl Offered {
     ///
     /// # Errors
     /// [`Error::NoMemory`], [`Error::Kernel`]: it is offered still, with class and age.
-    #[inline]
+    #[inline(always)] // out of line, the handle and the answer go through memory around the swap
     pub fn reclaim(self) -> Result<Reclaimed, ReclaimError> {
         match self.allocation.reclaim() {
             Ok(Outcome::Intact) => Ok(Reclaimed::Intact(committed_of(self))),
