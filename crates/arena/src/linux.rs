@@ -104,27 +104,31 @@ unsafe impl Kernel for LinuxKernel {
     }
 
     fn reserve(&self, len_bytes: usize, align_bytes: usize) -> io::Result<Span> {
-        let exact = Span {
-            start: map_inaccessible(len_bytes)?,
-            len_bytes,
+        // A gap behind it stays unmapped. Else the kernel would make one mapping of this span's
+        // end and the protected beginning of the next arena, and count what is behind it once for
+        // each of the two.
+        let gap_bytes = self.page_bytes();
+        let wanted_bytes = len_bytes.checked_add(gap_bytes).ok_or(Errno::NOMEM)?;
+        let mut mapped = Span {
+            start: map_inaccessible(wanted_bytes)?,
+            len_bytes: wanted_bytes,
         };
-        if exact.start.addr().get().is_multiple_of(align_bytes) {
-            return Ok(exact);
+        if !mapped.start.addr().get().is_multiple_of(align_bytes) {
+            // SAFETY: mapped just above and handed to nobody.
+            unsafe { unmap(mapped) };
+            let roomy_bytes = wanted_bytes.checked_add(align_bytes).ok_or(Errno::NOMEM)?;
+            mapped = Span {
+                start: map_inaccessible(roomy_bytes)?,
+                len_bytes: roomy_bytes,
+            };
         }
-        // SAFETY: mapped just above and handed to nobody.
-        unsafe { unmap(exact) };
-        let roomy_bytes = len_bytes.checked_add(align_bytes).ok_or(Errno::NOMEM)?;
-        let roomy = Span {
-            start: map_inaccessible(roomy_bytes)?,
-            len_bytes: roomy_bytes,
-        };
-        let start = roomy.start.addr().get();
+        let start = mapped.start.addr().get();
         let skip_bytes = start.next_multiple_of(align_bytes) - start;
         // SAFETY: the front of what was mapped just above, handed to nobody.
-        unsafe { unmap(roomy.part(0, skip_bytes)) };
+        unsafe { unmap(mapped.part(0, skip_bytes)) };
         // SAFETY: the back of it.
-        unsafe { unmap(roomy.part(skip_bytes + len_bytes, roomy_bytes)) };
-        Ok(roomy.part(skip_bytes, len_bytes))
+        unsafe { unmap(mapped.part(skip_bytes + len_bytes, mapped.len_bytes)) };
+        Ok(mapped.part(skip_bytes, len_bytes))
     }
 
     unsafe fn release(&self, span: Span) {

@@ -170,6 +170,14 @@ impl<K: Kernel> Pool<K> {
         returned
     }
 
+    /// In debt, warm memory belongs to the debt. Says how much was given back for it.
+    fn pay_debt_with_warm(&self) -> u64 {
+        match self.deficit_bytes(0) {
+            0 => 0,
+            debt => self.return_warm(debt).returned_bytes,
+        }
+    }
+
     /// Memory that has lost its owner: back to where it can be used again.
     pub(crate) fn release(&self, detached: Detached) {
         let extent = Extent::from_word(detached.extent.0);
@@ -181,10 +189,7 @@ impl<K: Kernel> Pool<K> {
             self.room.give(charge);
         } else {
             self.arena.put_warm(extent);
-            if self.room.left_bytes() < 0 {
-                let debt = self.deficit_bytes(0);
-                self.return_warm(debt);
-            }
+            self.pay_debt_with_warm();
         }
     }
 
@@ -192,7 +197,7 @@ impl<K: Kernel> Pool<K> {
     ///
     /// # Errors
     /// [`Error::NoMemory`] if `short` refuses and all that is offered would not do; then nothing
-    /// was claimed - unless somebody else took what the list still counted on.
+    /// was claimed - unless an owner took back what the list still counted on.
     fn claim_bytes(
         &self,
         _inside: &Inside<'_>,
@@ -203,6 +208,10 @@ impl<K: Kernel> Pool<K> {
     ) -> Result<Claimed, Error> {
         let mut claimed = Claimed::default();
         let mut scans = 0;
+        if short == Short::Refuse && reclaimer.victims.left_bytes() < wanted_bytes {
+            // What is left of a list would be lost for nothing if that is all there is.
+            reclaimer.victims.clear();
+        }
         while claimed.bytes < wanted_bytes {
             // What is offered after this call began need not go first: a stream of such offers
             // must not keep it from ending.
@@ -215,8 +224,9 @@ impl<K: Kernel> Pool<K> {
             let wanted = wanted_bytes - claimed.bytes;
             let seen = self.scan(reclaimer, wanted);
             scans += 1;
-            if short == Short::Refuse && claimed.bytes == 0 && seen.offered_bytes < wanted {
+            if short == Short::Refuse && seen.offered_bytes < wanted {
                 reclaimer.victims.clear();
+                self.pay_debt_with_warm();
                 return Err(self.no_memory(wanted_bytes));
             }
             if seen.victims == 0 {
@@ -367,12 +377,8 @@ impl<K: Kernel> Pool<K> {
             given += freed;
         }
         // A victim that had nothing behind it may have served the need, beside one whose memory
-        // is warm now; in debt, that belongs to the debt.
-        let debt = self.deficit_bytes(0);
-        if debt > 0 {
-            given += self.return_warm(debt).returned_bytes;
-        }
-        given
+        // is warm now.
+        given + self.pay_debt_with_warm()
     }
 
     /// Shrinks a debt by all that can go.

@@ -75,8 +75,9 @@ pub(crate) struct Seen {
 pub(crate) struct Victims {
     class: Class,
     entries: Vec<Entry>,
-    /// While scanning: what the entries sum up to, and the rank above which none is wanted.
+    /// What the entries that are left sum up to.
     sum_units: u64,
+    /// While scanning: the rank above which none is wanted.
     worst_rank: u32,
     wanted_units: u64,
     next: usize,
@@ -278,8 +279,16 @@ impl Victims {
         Some((Key::new(self.class, entry.rank), victim))
     }
 
+    /// What the victims that are left would give, if all of them are still what they were.
+    pub(crate) fn left_bytes(&self) -> u64 {
+        self.sum_units * UNIT_BYTES
+    }
+
     /// Goes on to the next victim.
     pub(crate) fn advance(&mut self) {
+        if let Some(entry) = self.entries.get(self.next) {
+            self.sum_units -= u64::from(entry.charge_units);
+        }
         self.next += 1;
     }
 
