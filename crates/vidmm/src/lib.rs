@@ -78,3 +78,8 @@ pub use vidmm_pool::{
     PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL, Policy, PressureMode, Rank, Reason,
     Resident, State, Stats,
 };
+
+/// The example of the project's first page, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct FirstPage;
