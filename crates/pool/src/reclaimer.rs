@@ -256,7 +256,9 @@ impl<K: Kernel> Pool<K> {
         let seen = reclaimer.victims.scan(
             &self.table,
             self.policy.as_ref(),
-            self.signals.now_ticks(),
+            // A tick of its own: what is offered from now on, or offered anew, is younger than all
+            // that this list ranks, and so cannot be taken for what it ranked.
+            self.signals.tick(),
             list_bytes,
             |extent| self.arena.charge_bytes(extent),
         );

@@ -22,7 +22,8 @@ impl Lower {
 }
 
 impl Signals {
-    /// The miss clock: ticks at every new allocation and every discarded reclaim; it wraps.
+    /// The miss clock: ticks at every new allocation, every discarded reclaim and every scan; it
+    /// wraps.
     #[inline]
     pub(crate) fn now_ticks(&self) -> u32 {
         self.clock_ticks.load(Ordering::Relaxed)

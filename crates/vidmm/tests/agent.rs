@@ -65,7 +65,12 @@ fn every_signal_is_blocked_in_its_thread_and_in_no_other() {
     alone(
         "every_signal_is_blocked_in_its_thread_and_in_no_other",
         || {
-            let tid = std::process::id();
+            // This thread's own: the harness's first thread may be starting others, which blocks
+            // signals there for a moment.
+            let tid = rustix::thread::gettid()
+                .as_raw_nonzero()
+                .get()
+                .unsigned_abs();
             let before = thread_line(tid, "SigBlk");
             let pool = pool();
             let _held = pool.allocate(4096).unwrap();
