@@ -4,7 +4,7 @@
 //! brings a driver: a [`FaceFactory`] whose [`Face`]s have a fresh pool each. [`contract_tests!`]
 //! then makes one test per case:
 //!
-//! ```ignore
+//! ```text
 //! vidmm_contract::contract_tests!(MyFactory::default());
 //! ```
 //!
