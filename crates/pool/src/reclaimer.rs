@@ -30,8 +30,12 @@ impl Reclaimer {
 /// wait behind one who gives back a lot.
 const STEP_BYTES: u64 = 64 << 20;
 
-/// After so many scans in one call, a list is used although lower offers came meanwhile.
+/// After so many scans in a row that led to no claim, a list is used although lower offers came
+/// meanwhile, and its victims are claimed although their ranks have changed.
 const RESCANS_MAX: u32 = 4;
+
+/// After so many, whatever is offered is taken back faster than it can be claimed.
+const BARREN_MAX: u32 = 64;
 
 impl<K: Kernel> Pool<K> {
     pub(crate) fn reclaimer(&self) -> MutexGuard<'_, Reclaimer> {
@@ -207,42 +211,48 @@ impl<K: Kernel> Pool<K> {
         short: Short,
     ) -> Result<Claimed, Error> {
         let mut claimed = Claimed::default();
-        let mut scans = 0;
+        // Scans since something was claimed.
+        let mut barren = 0;
         if short == Short::Refuse && reclaimer.victims.left_bytes() < wanted_bytes {
             // What is left of a list would be lost for nothing if that is all there is.
             reclaimer.victims.clear();
         }
         while claimed.bytes < wanted_bytes {
-            // What is offered after this call began need not go first: a stream of such offers
-            // must not keep it from ending.
-            let heed_offers = scans < RESCANS_MAX;
-            if let Some((key, victim)) = self.next_victim(reclaimer, heed_offers) {
+            // What is offered after this call began need not go first, and whose rank changed since
+            // may go: a stream of offers, or a policy of moods, must not keep it from ending.
+            let strict = barren < RESCANS_MAX;
+            if let Some((key, victim)) = self.next_victim(reclaimer, strict) {
                 reclaimer.victims.advance();
-                claimed.add(self.claim(&reclaimer.victims, key, victim, reason));
+                let won = self.claim(&reclaimer.victims, key, victim, reason, strict);
+                if won.bytes > 0 {
+                    barren = 0;
+                }
+                claimed.add(won);
                 continue;
             }
             let wanted = wanted_bytes - claimed.bytes;
             let seen = self.scan(reclaimer, wanted);
-            scans += 1;
-            if short == Short::Refuse && seen.offered_bytes < wanted {
+            barren += 1;
+            let hopeless = seen.offered_bytes < wanted || barren > BARREN_MAX;
+            if short == Short::Refuse && hopeless {
                 reclaimer.victims.clear();
                 self.pay_debt_with_warm();
                 return Err(self.no_memory(wanted_bytes));
             }
-            if seen.victims == 0 {
+            if seen.victims == 0 || barren > BARREN_MAX {
                 break;
             }
         }
-        if scans >= RESCANS_MAX || reclaimer.victims.has_groups() {
+        if barren >= RESCANS_MAX || reclaimer.victims.has_groups() {
             reclaimer.victims.clear();
         }
         Ok(claimed)
     }
 
     /// The next of the list, unless an offer in a lower class has made the list stale.
-    fn next_victim(&self, reclaimer: &mut Reclaimer, heed_offers: bool) -> Option<(Key, Victim)> {
+    fn next_victim(&self, reclaimer: &mut Reclaimer, strict: bool) -> Option<(Key, Victim)> {
         let (key, victim) = reclaimer.victims.peek()?;
-        if !heed_offers || self.signals.still_lowest(key.class()) {
+        if !strict || self.signals.still_lowest(key.class()) {
             return Some((key, victim));
         }
         reclaimer.victims.clear();
@@ -270,22 +280,26 @@ impl<K: Kernel> Pool<K> {
         seen
     }
 
-    /// Claims one victim if it is still what the list says.
-    fn claim(&self, victims: &Victims, key: Key, victim: Victim, reason: Reason) -> Claimed {
-        let charge = |slot: &SlotRef<'_>| {
-            self.arena
-                .charge_bytes(Extent::from_word(slot.slot().extent().0))
-        };
+    /// Claims one victim if it is still what the list says; if not `strict`, if its class is.
+    fn claim(
+        &self,
+        victims: &Victims,
+        key: Key,
+        victim: Victim,
+        reason: Reason,
+        strict: bool,
+    ) -> Claimed {
+        let is_due = |now: Key| now == key || !strict && now.class() <= key.class();
         match victim {
             Victim::Single(index) => {
                 let Some(slot) = self.table.at(index) else {
                     return Claimed::default();
                 };
                 let word = slot.slot().word();
-                let bytes = charge(&slot);
+                let bytes = self.charge_of(&slot);
                 let same = word.state() == State::Offered
                     && slot.slot().resource() == 0
-                    && victims.key_now(word, slot.slot(), self.policy.as_ref(), bytes) == key;
+                    && is_due(victims.key_now(word, slot.slot(), self.policy.as_ref(), bytes));
                 if !same {
                     return Claimed::default();
                 }
@@ -293,8 +307,13 @@ impl<K: Kernel> Pool<K> {
                     self.discard(detached, key, reason)
                 })
             }
-            Victim::Group(group) => self.claim_group(victims, key, group, reason, charge),
+            Victim::Group(group) => self.claim_group(victims, key, group, reason, is_due),
         }
+    }
+
+    fn charge_of(&self, slot: &SlotRef<'_>) -> u64 {
+        self.arena
+            .charge_bytes(Extent::from_word(slot.slot().extent().0))
     }
 
     /// Claims the offered members of a group in order of creation; stops at the first that a
@@ -305,7 +324,7 @@ impl<K: Kernel> Pool<K> {
         key: Key,
         group: u32,
         reason: Reason,
-        charge: impl Fn(&SlotRef<'_>) -> u64,
+        is_due: impl Fn(Key) -> bool,
     ) -> Claimed {
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let members = groups.members(group);
@@ -318,11 +337,16 @@ impl<K: Kernel> Pool<K> {
         };
         let key_now = offered()
             .map(|(slot, word)| {
-                victims.key_now(word, slot.slot(), self.policy.as_ref(), charge(&slot))
+                victims.key_now(
+                    word,
+                    slot.slot(),
+                    self.policy.as_ref(),
+                    self.charge_of(&slot),
+                )
             })
             .max();
         let mut claimed = Claimed::default();
-        if key_now != Some(key) {
+        if !key_now.is_some_and(is_due) {
             return claimed;
         }
         for (slot, word) in offered() {

@@ -28,6 +28,8 @@ const ENTRIES_MAX: usize = 1 << 20;
 /// or fails the key is left empty. When no memory can be had, the caller still gets the content,
 /// in memory of its own, and it is counted ([`CacheStats::uncached`]).
 ///
+/// A rebuild must not ask the cache for its own key: it would wait for itself.
+///
 /// A cache has locks of its own: a child made by `fork` while another thread was inside the cache
 /// must not use it (the pool itself it may).
 ///
