@@ -68,8 +68,7 @@ impl<K: Kernel> Pool<K> {
         let step = u64::try_from(left).unwrap_or(0);
         let taken = self.arena.take_clean(shape, step).or_else(|_| {
             // Address space, or the kernel's commit limit: what is warm may be in the way.
-            self.room
-                .give(self.arena.return_warm(u64::MAX).returned_bytes);
+            self.return_warm(u64::MAX);
             self.arena.take_clean(shape, charge)
         });
         match taken {
