@@ -13,7 +13,11 @@ use crate::resident::Resident;
 impl<K: Kernel> Arena<K> {
     /// Where the extent's memory starts. It stays there as long as the arena lives; the extent's
     /// owner alone may read and write it, over [`charge_bytes`](Arena::charge_bytes) bytes.
+    #[inline]
     pub fn address(&self, extent: Extent) -> NonNull<u8> {
+        if extent.is_foreign() {
+            return foreign_start(extent);
+        }
         self.span_of(extent).start
     }
 
@@ -62,10 +66,19 @@ impl<K: Kernel> Arena<K> {
     /// How many bytes of one extent are in memory or in swap, in the kernel's words.
     ///
     /// # Errors
-    /// When the kernel does not tell (no `/proc`).
+    /// When the kernel does not tell (no `/proc`). Of foreign memory nothing is known: 0.
     pub fn resident_of(&self, extent: Extent) -> io::Result<u64> {
+        if extent.is_foreign() {
+            return Ok(0);
+        }
         self.kernel.resident_of(self.span_of(extent))
     }
+}
+
+/// Where foreign memory starts. Its address came from a pointer, whose provenance was exposed there.
+fn foreign_start(extent: Extent) -> NonNull<u8> {
+    let address = usize::try_from(extent.foreign_address()).unwrap_or(0);
+    NonNull::new(std::ptr::with_exposed_provenance_mut(address)).unwrap_or(NonNull::dangling())
 }
 
 impl<K: Kernel> Drop for Arena<K> {

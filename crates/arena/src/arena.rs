@@ -193,8 +193,12 @@ impl<K: Kernel> Arena<K> {
             .sum()
     }
 
-    /// What the extent is charged, in bytes.
+    /// What the extent is charged, in bytes; 0 for foreign memory.
+    #[inline]
     pub fn charge_bytes(&self, extent: Extent) -> u64 {
+        if extent.is_foreign() {
+            return 0;
+        }
         self.region(extent.kind()).bytes(u64::from(extent.units()))
     }
 

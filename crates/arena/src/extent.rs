@@ -1,5 +1,9 @@
 //! What an allocation occupies: its shape before it has memory, its extent after.
 
+use std::ptr::NonNull;
+
+use crate::num::to_u64;
+
 /// Which of an arena's regions.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -28,11 +32,12 @@ impl Shape {
 }
 
 /// The number of bits that an extent has for its length in units.
-const LEN_BITS: u32 = 30;
+const LEN_BITS: u32 = 29;
 const LEN_SHIFT: u32 = 32;
+const FOREIGN_BIT: u64 = 1 << 61;
 const HUGE_BIT: u64 = 1 << 62;
 const WARM_BIT: u64 = 1 << 63;
-const _: () = assert!(LEN_SHIFT + LEN_BITS == 62);
+const _: () = assert!(LEN_SHIFT + LEN_BITS == 61);
 
 /// The most units that one extent can have.
 pub(crate) const EXTENT_UNITS_MAX: u32 = (1 << LEN_BITS) - 1;
@@ -69,6 +74,27 @@ impl Extent {
         Self(word)
     }
 
+    /// Memory that is not an arena's, at `address`; only its owner knows how much. The arena is
+    /// never asked for it and never takes it back. `None` for an address that a process cannot
+    /// have.
+    #[must_use]
+    pub fn foreign(address: NonNull<u8>) -> Option<Self> {
+        let address = to_u64(address.as_ptr().expose_provenance());
+        (address < FOREIGN_BIT).then_some(Self(address | FOREIGN_BIT))
+    }
+
+    /// Whether it is memory of somebody else's ([`Extent::foreign`]).
+    #[inline]
+    #[must_use]
+    pub fn is_foreign(self) -> bool {
+        self.0 & FOREIGN_BIT != 0
+    }
+
+    /// The address of foreign memory.
+    pub(crate) fn foreign_address(self) -> u64 {
+        self.0 & !FOREIGN_BIT
+    }
+
     /// Whether it had memory behind it when it was taken: the content is then whatever its last
     /// user in this process left. Otherwise it read as zero.
     #[must_use]
@@ -89,7 +115,7 @@ impl Extent {
         self.0 as u32
     }
 
-    #[allow(clippy::cast_possible_truncation)] // masked to 30 bits
+    #[allow(clippy::cast_possible_truncation)] // masked to 29 bits
     pub(crate) fn units(self) -> u32 {
         (self.0 >> LEN_SHIFT) as u32 & EXTENT_UNITS_MAX
     }
@@ -109,6 +135,19 @@ impl std::fmt::Debug for Extent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn foreign_memory_is_told_from_an_arenas() {
+        let byte = 7_u8;
+        let foreign = Extent::foreign(NonNull::from(&byte)).unwrap();
+        assert!(foreign.is_foreign());
+        assert_eq!(
+            foreign.foreign_address(),
+            to_u64(std::ptr::from_ref(&byte).addr())
+        );
+        let longest = Extent::new(Kind::Huge, u32::MAX, EXTENT_UNITS_MAX, true);
+        assert!(!longest.is_foreign());
+    }
 
     #[test]
     fn a_word_keeps_everything() {

@@ -70,8 +70,7 @@ pub(crate) trait Holder: Send + Sync {
 
 impl<K: Kernel> Holder for Pool<K> {
     fn held_bytes(&self) -> u64 {
-        let held = i128::from(self.budget_bytes()) - i128::from(self.room.left_bytes());
-        u64::try_from(held).unwrap_or(0)
+        Pool::held_bytes(self)
     }
 
     fn givable_bytes(&self) -> u64 {

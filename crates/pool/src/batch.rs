@@ -1,7 +1,7 @@
 //! Calls on lists: validated whole, done whole or not at all.
 
 use vidmm_arena::{Extent, Kernel};
-use vidmm_table::{Error as SlotError, Handle, OfferMode, Reclaim, SlotRef, State, Word};
+use vidmm_table::{Error as SlotError, Handle, OfferMode, Reclaim, Slot, SlotRef, State, Word};
 
 use crate::error::{BatchError, Error};
 use crate::pool::{Outcome, Pool};
@@ -19,6 +19,19 @@ pub trait HandleList {
 
     /// Item `index`, below [`HandleList::count`]; `None` if no allocation can have that name.
     fn handle(&self, index: usize) -> Option<Handle>;
+
+    /// Whether the list may name this allocation; one that it may not is as if it did not exist.
+    #[inline]
+    fn admits(&self, slot: &Slot) -> bool {
+        let _ = slot;
+        true
+    }
+
+    /// The most items that the list may have.
+    #[inline]
+    fn count_max(&self) -> usize {
+        BATCH_MAX
+    }
 }
 
 impl HandleList for [Handle] {
@@ -45,6 +58,9 @@ impl HandleList for [u32] {
 /// Which answers the caller of a list reclaim can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
+    /// None: the caller does not need the content, so nobody finds out what became of each item.
+    /// A shortage fails the call.
+    Unwanted,
     /// Intact or discarded: a shortage fails the call.
     Discarded,
     /// Also *not committed*: what was offered with *allow decommit* and cannot be supplied ends so
@@ -63,10 +79,27 @@ struct Frame<'a> {
 }
 
 impl<K: Kernel> Pool<K> {
+    #[inline]
     fn at<L: HandleList + ?Sized>(&self, list: &L, index: usize) -> Result<SlotRef<'_>, SlotError> {
         list.handle(index)
             .ok_or(SlotError::BadHandle)
             .and_then(|handle| self.table.get(handle))
+    }
+
+    /// As [`Pool::at`], if the list may name what is there.
+    #[inline]
+    fn admitted<L: HandleList + ?Sized>(
+        &self,
+        list: &L,
+        index: usize,
+    ) -> Result<SlotRef<'_>, SlotError> {
+        let slot = self.at(list, index)?;
+        // What the list looks at stays the same as long as the handle is good, and whether it is
+        // good is looked at afterwards.
+        match list.admits(slot.slot()) {
+            true => Ok(slot),
+            false => Err(SlotError::BadHandle),
+        }
     }
 
     /// Offers all items, in the mode given; see [`Pool::offer`]. All are checked first: if one is
@@ -76,6 +109,7 @@ impl<K: Kernel> Pool<K> {
     /// # Errors
     /// [`Error::BadCount`]; [`Error::Locked`], [`Error::NotCommitted`], [`Error::BadHandle`] of
     /// the first wrong item.
+    #[inline]
     pub fn offer_list<L: HandleList + ?Sized>(
         &self,
         list: &L,
@@ -85,14 +119,23 @@ impl<K: Kernel> Pool<K> {
         let count = check_count(list)?;
         if count == 1 {
             // Nothing else could be left half done, so it need not be looked at first.
-            let offered = self.at(list, 0).map_err(Error::from);
+            let offered = self.admitted(list, 0).map_err(Error::from);
             return offered
                 .and_then(|slot| self.offer_slot(&slot, mode))
                 .map_err(|error| BatchError::at(0, error));
         }
+        self.offer_many(list, mode, count)
+    }
+
+    fn offer_many<L: HandleList + ?Sized>(
+        &self,
+        list: &L,
+        mode: OfferMode,
+        count: usize,
+    ) -> Result<(), BatchError> {
         for index in 0..count {
             let slot = self
-                .at(list, index)
+                .admitted(list, index)
                 .map_err(|error| BatchError::at(index, error))?;
             let word = slot.load().map_err(|error| BatchError::at(index, error))?;
             let wrong = match word.state() {
@@ -111,13 +154,15 @@ impl<K: Kernel> Pool<K> {
         Ok(())
     }
 
-    /// Reclaims all items and calls `answer` for each, in the caller's order, once all is decided.
-    /// A handle that appears twice gets the same answer at both places.
+    /// Reclaims all items and calls `answer` for each, in the caller's order, once all is decided;
+    /// never if they are [`Answers::Unwanted`]. A handle that appears twice gets the same answer
+    /// at both places.
     ///
     /// # Errors
     /// [`Error::BadCount`], [`Error::BadHandle`]: nothing was changed. [`Error::NoMemory`],
     /// [`Error::Kernel`]: the items are as they were, with their class and age; other offered
     /// memory may be gone. `answer` was not called.
+    #[inline]
     pub fn reclaim_list<L: HandleList + ?Sized>(
         &self,
         list: &L,
@@ -126,23 +171,72 @@ impl<K: Kernel> Pool<K> {
     ) -> Result<(), BatchError> {
         let count = check_count(list)?;
         if count == 1 {
-            let slot = self.at(list, 0).map_err(|error| BatchError::at(0, error))?;
-            if let Reclaim::Intact(_) = slot.reclaim().map_err(|error| BatchError::at(0, error))? {
+            let slot = self
+                .admitted(list, 0)
+                .map_err(|error| BatchError::at(0, error))?;
+            let found = slot.reclaim().map_err(|error| BatchError::at(0, error))?;
+            if let Reclaim::Intact(_) = found {
                 slot.note_reclaim(self.signals.now_ticks());
-                answer(0, Outcome::Intact);
+                if answers != Answers::Unwanted {
+                    answer(0, Outcome::Intact);
+                }
                 return Ok(());
             }
+            if answers == Answers::Unwanted {
+                return self.reclaim_lost(&slot, found);
+            }
         }
+        self.reclaim_many(list, answers, count, &mut answer)
+    }
+
+    /// The rest of a reclaim of one item whose content nobody needs.
+    #[cold]
+    fn reclaim_lost(&self, slot: &SlotRef<'_>, found: Reclaim) -> Result<(), BatchError> {
+        if found != Reclaim::Dead {
+            self.reclaim_discarded(slot).map_err(BatchError::whole)?;
+        }
+        Ok(())
+    }
+
+    fn reclaim_many<L: HandleList + ?Sized>(
+        &self,
+        list: &L,
+        answers: Answers,
+        count: usize,
+        answer: &mut impl FnMut(usize, Outcome),
+    ) -> Result<(), BatchError> {
         for index in 0..count {
             let slot = self
-                .at(list, index)
+                .admitted(list, index)
                 .map_err(|error| BatchError::at(index, error))?;
             let word = slot.load().map_err(|error| BatchError::at(index, error))?;
             if word.state() == State::Empty {
                 return Err(BatchError::at(index, SlotError::BadHandle));
             }
         }
-        self.reclaim_from(list, answers, None, 0, true, &mut answer)
+        if count > BATCH_MAX {
+            return self.reclaim_long(list, answers, answer);
+        }
+        self.reclaim_from(list, answers, None, 0, true, answer)
+    }
+
+    /// As [`Pool::reclaim_from`], for lists that are too long for the stack.
+    fn reclaim_long<L: HandleList + ?Sized>(
+        &self,
+        list: &L,
+        answers: Answers,
+        answer: &mut impl FnMut(usize, Outcome),
+    ) -> Result<(), BatchError> {
+        let mut words = Vec::new();
+        if words.try_reserve_exact(list.count()).is_err() {
+            return Err(BatchError::whole(Error::Kernel { wanted_bytes: 0 }));
+        }
+        let reclaim = |index| match self.at(list, index).and_then(|slot| slot.reclaim()) {
+            Ok(Reclaim::Intact(before)) => Some(before),
+            Ok(Reclaim::Discarded(_) | Reclaim::Dead) | Err(_) => None,
+        };
+        words.extend((0..list.count()).map(reclaim));
+        self.settle(list, answers, &words, answer)
     }
 
     /// Reclaims the items from `first` on, one frame of them in this call and the rest in the
@@ -173,34 +267,74 @@ impl<K: Kernel> Pool<K> {
             return self.reclaim_from(list, answers, Some(&frame), end, intact, answer);
         }
         if !intact {
-            return self.settle(list, answers, &frame, answer);
+            return self.settle(list, answers, &collect(&frame, list.count()), answer);
         }
         let now_ticks = self.signals.now_ticks();
         for index in 0..list.count() {
             if let Ok(slot) = self.at(list, index) {
                 slot.note_reclaim(now_ticks);
             }
-            answer(index, Outcome::Intact);
+            if answers != Answers::Unwanted {
+                answer(index, Outcome::Intact);
+            }
         }
         Ok(())
     }
 
-    /// The rest of a list reclaim that met something discarded.
+    /// The rest of a list reclaim that may have met something discarded. `words` are those that
+    /// its reclaims replaced.
     #[cold]
     fn settle<L: HandleList + ?Sized>(
         &self,
         list: &L,
         answers: Answers,
-        last: &Frame<'_>,
+        words: &[Option<Word>],
         answer: &mut impl FnMut(usize, Outcome),
     ) -> Result<(), BatchError> {
-        let words = collect(last, list.count());
-        let taken = self.take_back(list, &words);
-        if let Err(error) = self.supply_and_install(list, answers, &taken) {
+        if answers == Answers::Unwanted {
+            return self.settle_unanswered(list, words);
+        }
+        let taken = take_back(list, words);
+        let lost = taken.iter().filter(|t| t.before.is_none());
+        if let Err(error) = self.supply_and_install(list, answers, lost.map(|t| t.index)) {
             self.undo(list, &taken);
             return Err(BatchError::whole(error));
         }
         self.answer_all(list, &taken, answer);
+        Ok(())
+    }
+
+    /// As [`Pool::settle`], where nobody asks what became of which item: only what has lost its
+    /// memory needs a look.
+    fn settle_unanswered<L: HandleList + ?Sized>(
+        &self,
+        list: &L,
+        words: &[Option<Word>],
+    ) -> Result<(), BatchError> {
+        let mut lost: Vec<(Option<Handle>, usize)> = words
+            .iter()
+            .enumerate()
+            .filter(|(_, before)| before.is_none())
+            .map(|(index, _)| (list.handle(index), index))
+            .collect();
+        lost.sort_unstable();
+        lost.dedup_by_key(|(handle, _)| *handle);
+        let indices = lost.iter().map(|(_, index)| *index);
+        if let Err(error) = self.supply_and_install(list, Answers::Unwanted, indices) {
+            self.undo(list, &take_back(list, words));
+            return Err(BatchError::whole(error));
+        }
+        let now_ticks = self.signals.now_ticks();
+        for (index, before) in words.iter().enumerate() {
+            if let (Some(_), Ok(slot)) = (before, self.at(list, index)) {
+                slot.note_reclaim(now_ticks);
+            }
+        }
+        for (_, index) in lost {
+            if let Ok(slot) = self.at(list, index) {
+                self.note_discarded_reclaim(&slot);
+            }
+        }
         Ok(())
     }
 
@@ -210,11 +344,11 @@ impl<K: Kernel> Pool<K> {
         &self,
         list: &L,
         answers: Answers,
-        taken: &[Taken],
+        lost: impl Iterator<Item = usize>,
     ) -> Result<(), Error> {
         let inside = self.enter()?;
         let mut extents = Vec::new();
-        let supplied = self.supply(&inside, list, answers, taken, &mut extents);
+        let supplied = self.supply(&inside, list, answers, lost, &mut extents);
         for (index, extent) in extents {
             match self.at(list, index) {
                 Ok(slot) if supplied.is_ok() => self.install(&slot, extent),
@@ -228,49 +362,19 @@ impl<K: Kernel> Pool<K> {
         supplied
     }
 
-    /// The distinct allocations of the list with what became of each.
-    fn take_back<L: HandleList + ?Sized>(&self, list: &L, words: &[Option<Word>]) -> Vec<Taken> {
-        let mut taken: Vec<Taken> = words
-            .iter()
-            .enumerate()
-            .filter_map(|(index, &word)| {
-                Some(Taken {
-                    handle: list.handle(index)?,
-                    index,
-                    before: word,
-                    times: 1,
-                })
-            })
-            .collect();
-        taken.sort_unstable_by_key(|t| (t.handle, t.index));
-        taken.dedup_by(|later, first| {
-            let same = later.handle == first.handle;
-            if same && later.before.is_some() {
-                first.times += 1;
-                if first.before.is_none() {
-                    // Another thread brought it back between our two looks: ours was the first.
-                    first.times = 1;
-                }
-            }
-            same
-        });
-        taken.sort_unstable_by_key(|t| t.index);
-        taken
-    }
-
-    /// Finds memory for everything that was discarded, in the caller's order.
+    /// Finds memory for all items at `lost` that are discarded, in this order.
     fn supply<L: HandleList + ?Sized>(
         &self,
         inside: &crate::gate::Inside<'_>,
         list: &L,
         answers: Answers,
-        taken: &[Taken],
+        lost: impl Iterator<Item = usize>,
         extents: &mut Vec<(usize, Extent)>,
     ) -> Result<(), Error> {
         let mut firm = Vec::new();
         let mut lossy = Vec::new();
-        for t in taken.iter().filter(|t| t.before.is_none()) {
-            let Ok(slot) = self.at(list, t.index) else {
+        for index in lost {
+            let Ok(slot) = self.at(list, index) else {
                 continue;
             };
             let Ok(word) = slot.load() else { continue };
@@ -279,7 +383,7 @@ impl<K: Kernel> Pool<K> {
             }
             let may_die = answers == Answers::NotCommitted && word.mode().allow_decommit;
             let side = if may_die { &mut lossy } else { &mut firm };
-            side.push((t.index, self.shape_of(&slot)?));
+            side.push((index, self.shape_of(&slot)?));
         }
         let wanted_bytes = firm.iter().map(|(_, shape)| shape.charge_bytes()).sum();
         let mut reclaimer = self.reclaimer();
@@ -364,9 +468,40 @@ struct Taken {
     times: u32,
 }
 
+/// The distinct allocations of a list with what became of each.
+fn take_back<L: HandleList + ?Sized>(list: &L, words: &[Option<Word>]) -> Vec<Taken> {
+    let mut taken: Vec<Taken> = words
+        .iter()
+        .enumerate()
+        .filter_map(|(index, &word)| {
+            Some(Taken {
+                handle: list.handle(index)?,
+                index,
+                before: word,
+                times: 1,
+            })
+        })
+        .collect();
+    taken.sort_unstable_by_key(|t| (t.handle, t.index));
+    taken.dedup_by(|later, first| {
+        let same = later.handle == first.handle;
+        if same && later.before.is_some() {
+            first.times += 1;
+            if first.before.is_none() {
+                // Another thread brought it back between our two looks: ours was the first.
+                first.times = 1;
+            }
+        }
+        same
+    });
+    taken.sort_unstable_by_key(|t| t.index);
+    taken
+}
+
+#[inline]
 fn check_count<L: HandleList + ?Sized>(list: &L) -> Result<usize, BatchError> {
     let count = list.count();
-    if count == 0 || count > BATCH_MAX {
+    if count == 0 || count > list.count_max() {
         return Err(BatchError::whole(Error::BadCount { count }));
     }
     Ok(count)

@@ -71,6 +71,9 @@ pub enum Error {
         vidmm_table::MAX_ALLOCATIONS
     )]
     TableFull,
+    /// As many groups live as handles can name.
+    #[error("no more than {} groups can live at once", vidmm_table::MAX_RESOURCES)]
+    TooManyGroups,
     /// A list of no items, or of too many.
     #[error("a list of {count} items: 1 to {} are possible", crate::BATCH_MAX)]
     BadCount {
@@ -93,6 +96,7 @@ impl From<vidmm_table::Error> for Error {
             T::TooManyLocks => Error::TooManyLocks,
             T::NotCommitted => Error::NotCommitted,
             T::TableFull => Error::TableFull,
+            T::TooManyResources => Error::TooManyGroups,
         }
     }
 }

@@ -9,15 +9,81 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 
 use vidmm_arena::Kernel;
 
-use crate::agent::Holder;
-use crate::gate::Closed;
+use crate::gate::{Closed, Gate, Inside};
 use crate::options::ForkMode;
 use crate::pool::Pool;
 
-/// A pool as the handlers see it.
+/// A pool, or a face with locks of its own, as the handlers see it.
 pub(crate) trait Forks: Send + Sync {
     fn close_gate(&self) -> Closed<'_>;
     fn in_child(&self);
+    /// A face's gate is passed before a pool's, so it is closed before.
+    fn is_face(&self) -> bool {
+        false
+    }
+}
+
+/// The gate of a face: whoever holds locks of the face, or is between two calls of the engine that
+/// belong together, is inside. `fork` waits until nobody is, as it does for the pools.
+#[derive(Debug)]
+pub struct FaceGate {
+    gate: Gate,
+    in_child: fn(),
+}
+
+/// Inside a face's gate.
+#[derive(Debug)]
+pub struct FacePass<'g> {
+    _inside: Inside<'g>,
+}
+
+/// Alone: nobody is inside a face's gate.
+#[derive(Debug)]
+pub struct FaceClosed<'g> {
+    _closed: Closed<'g>,
+}
+
+impl FaceGate {
+    /// A gate that lives as long as the process. `in_child` is called in each child made by
+    /// `fork`, before anything else happens there.
+    #[must_use]
+    pub fn new(in_child: fn()) -> Arc<Self> {
+        let face = Arc::new(FaceGate {
+            gate: Gate::default(),
+            in_child,
+        });
+        let forks: Weak<Self> = Arc::downgrade(&face);
+        register(forks);
+        face
+    }
+
+    /// Passes the gate. Not twice in one thread: a `fork` between the two would wait for ever.
+    pub fn enter(&self) -> FacePass<'_> {
+        FacePass {
+            _inside: self.gate.enter(),
+        }
+    }
+
+    /// Waits until nobody is inside, and keeps others out. Not from inside.
+    pub fn close(&self) -> FaceClosed<'_> {
+        FaceClosed {
+            _closed: self.gate.close(),
+        }
+    }
+}
+
+impl Forks for FaceGate {
+    fn close_gate(&self) -> Closed<'_> {
+        self.gate.close()
+    }
+
+    fn in_child(&self) {
+        (self.in_child)();
+    }
+
+    fn is_face(&self) -> bool {
+        true
+    }
 }
 
 impl<K: Kernel> Forks for Pool<K> {
@@ -31,7 +97,7 @@ impl<K: Kernel> Forks for Pool<K> {
             // The memory is not there: nothing may act as if it were.
             self.left_out.store(true, Ordering::Relaxed);
             self.table.forget_all();
-            self.room.give(self.held_bytes());
+            self.room.give(Pool::held_bytes(self));
         }
     }
 }
@@ -68,7 +134,10 @@ pub(crate) fn register(pool: Weak<dyn Forks>) {
     });
     let mut pools = lock_pools();
     pools.retain(|pool| pool.strong_count() > 0);
-    pools.push(pool);
+    match pool.upgrade() {
+        Some(face) if face.is_face() => pools.insert(0, pool),
+        _ => pools.push(pool),
+    }
 }
 
 fn lock_pools() -> MutexGuard<'static, Pools> {

@@ -8,12 +8,14 @@
 //! **Owns:** the budget of this process, the order of victims, the agent, what happens at `fork`.
 //!
 //! **Must not know:** faces (it has no types of theirs and no global state but the list of pools
-//! that `fork` walks), where a budget comes from, how the kernel is called.
+//! that `fork` walks and the process's own pool, which all faces share), where a budget comes from,
+//! how the kernel is called.
 //!
 //! # Locks
 //!
-//! In the order in which they may be held: the gate (shared, by every slow call; exclusive, by
-//! `fork`), the reclaimer, the groups, then those inside table and arena, which are leaves.
+//! In the order in which they may be held: a face's gate, the gate (shared, by every slow call; exclusive, by
+//! `fork`), the reclaimer, the table's resources (our groups), then those inside table and arena,
+//! which are leaves.
 //! Offer, reclaim of intact memory, lock (but the first) and unlock take none of them.
 
 mod agent;
@@ -21,7 +23,7 @@ mod batch;
 mod error;
 mod fork;
 mod gate;
-mod groups;
+mod global;
 mod memory;
 mod options;
 mod pool;
@@ -36,7 +38,8 @@ mod victims;
 pub use agent::AgentMode;
 pub use batch::{Answers, BATCH_MAX, HandleList};
 pub use error::{BatchError, Error};
-pub use groups::GroupId;
+pub use fork::{FaceClosed, FaceGate, FacePass};
+pub use global::{GlobalError, global};
 pub use memory::Mapping;
 pub use options::{EnvironmentError, ForkMode, PoolOptions, PressureMode};
 pub use pool::{NewPoolError, Outcome, Pool, Request};
@@ -45,6 +48,7 @@ pub use vidmm_arena::{HeapKernel, Kernel, LinuxKernel, Resident};
 pub use vidmm_machine::Reason;
 pub use vidmm_policy::{Candidate, OldestFirst, Policy, Rank};
 pub use vidmm_table::{
-    Class, Handle, History, MAX_ALLOCATIONS, OfferMode, PRIORITY_HIGH, PRIORITY_LOW,
-    PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL, State,
+    Class, GENERATIONS, Handle, History, MAX_ALLOCATIONS, MAX_RESOURCES, OBJECT_INDICES, OfferMode,
+    PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL,
+    ResourceId as GroupId, Slot, State, object_handle, object_number,
 };

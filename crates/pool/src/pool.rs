@@ -1,22 +1,22 @@
 //! The pool: what it is made of, and the calls on one allocation.
 
+use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use vidmm_arena::{Arena, ArenaError, ArenaOptions, Extent, Kernel, LinuxKernel, Resident, Shape};
 use vidmm_machine::{MachineError, Reason};
 use vidmm_policy::Policy;
 use vidmm_table::{
     Class, ExtentWord, Handle, History, Installed, New, OfferMode, PRIORITY_NORMAL, Reclaim,
-    SlotRef, State, Table,
+    ResourceId as GroupId, Slot, SlotRef, State, Table,
 };
 
 use crate::agent::Agent;
 use crate::error::Error;
 use crate::fork;
 use crate::gate::{Gate, Inside};
-use crate::groups::{GroupId, Groups};
 use crate::options::{ForkMode, PoolOptions};
 use crate::protect::Protection;
 use crate::reclaimer::Reclaimer;
@@ -92,7 +92,6 @@ pub struct Pool<K: Kernel = LinuxKernel> {
     pub(crate) arena: Arena<K>,
     pub(crate) gate: Gate,
     pub(crate) reclaimer: Mutex<Reclaimer>,
-    pub(crate) groups: Mutex<Groups>,
     pub(crate) counters: Counters,
     pub(crate) cached_stats: Mutex<Option<Cached>>,
     pub(crate) protection: Option<Mutex<Protection>>,
@@ -102,6 +101,8 @@ pub struct Pool<K: Kernel = LinuxKernel> {
     budget_bytes: AtomicU64,
     /// This is a child, and the arena was left behind.
     pub(crate) left_out: AtomicBool,
+    /// A tester's knob: nothing offered is discarded, whoever needs it.
+    pub(crate) discards_forbidden: AtomicBool,
 }
 
 impl<K: Kernel + 'static> Pool<K> {
@@ -132,7 +133,6 @@ impl<K: Kernel + 'static> Pool<K> {
             arena,
             gate: Gate::default(),
             reclaimer: Mutex::default(),
-            groups: Mutex::default(),
             counters: Counters::default(),
             cached_stats: Mutex::default(),
             protection,
@@ -146,6 +146,7 @@ impl<K: Kernel + 'static> Pool<K> {
             options,
             budget_bytes: AtomicU64::new(budget_bytes),
             left_out: AtomicBool::new(false),
+            discards_forbidden: AtomicBool::new(false),
         });
         let forks: Weak<Self> = Arc::downgrade(&pool);
         fork::register(forks);
@@ -196,11 +197,32 @@ impl<K: Kernel> Pool<K> {
             return Err(self.no_memory(shape.charge_bytes()));
         }
         if let Some(group) = request.group
-            && !self.groups().exists(group)
+            && !self.table.has_resource(group)
         {
             return Err(Error::BadGroup);
         }
         let extent = self.acquire(&inside, shape)?;
+        self.create_on(extent, request)
+    }
+
+    /// Creates an allocation on memory that is the caller's and stays so: it is not charged, never
+    /// a victim (an offer is accepted and its reclaim is intact), and locked it is at its address.
+    /// The memory must stay accessible until the allocation is destroyed.
+    ///
+    /// # Errors
+    /// As [`Pool::create`], but for memory; [`Error::BadAlignment`] for an address that no process
+    /// has.
+    pub fn create_foreign(&self, request: &Request, memory: NonNull<u8>) -> Result<Handle, Error> {
+        let _inside = self.enter()?;
+        let extent = Extent::foreign(memory).ok_or(Error::BadAlignment { align_bytes: 0 })?;
+        if request.size_bytes == 0 {
+            return Err(Error::ZeroSize);
+        }
+        self.create_on(extent, request)
+    }
+
+    /// The allocation of an extent that has just been taken for it.
+    fn create_on(&self, extent: Extent, request: &Request) -> Result<Handle, Error> {
         let handle = self.table.create(&New {
             size_bytes: request.size_bytes,
             align_log2: log2_of(request.align_bytes),
@@ -208,12 +230,15 @@ impl<K: Kernel> Pool<K> {
             zero_owed: !request.allow_not_zeroed && extent.is_warm(),
             priority: request.priority,
             rebuild_cost_ns: request.rebuild_cost_ns,
-            resource: request.group.map_or(0, |group| group.0),
+            resource: request.group.map_or(0, GroupId::raw),
             device: request.device,
             now_ticks: self.signals.tick(),
         });
         let added = match (handle, request.group) {
-            (Ok(handle), Some(group)) => self.groups().add(group, handle).map(|()| handle),
+            (Ok(handle), Some(group)) => match self.table.resources().add(group, handle) {
+                Ok(()) => Ok(handle),
+                Err(_) => Err(Error::BadGroup),
+            },
             (handle, _) => handle.map_err(Error::from),
         };
         match added {
@@ -246,18 +271,53 @@ impl<K: Kernel> Pool<K> {
     }
 
     fn destroy_inside(&self, handle: Handle) -> Result<(), Error> {
-        let mut group = 0;
-        let detached = self.table.destroy_noting(handle, |slot| {
-            group = slot.resource();
-            self.counters.retired(slot.history().reclaims);
-        })?;
-        if group != 0 {
-            self.groups().remove(group, handle);
-        }
+        let detached = self
+            .table
+            .destroy_noting(handle, |slot| self.retire(handle, slot))?;
         if let Some(detached) = detached {
             self.release(detached);
         }
         Ok(())
+    }
+
+    /// What is left to do of a slot that has just lost its allocation.
+    fn retire(&self, handle: Handle, slot: &Slot) {
+        self.counters.retired(slot.history().reclaims);
+        if let Some(group) = GroupId::from_raw(slot.resource()) {
+            self.table.resources().remove(group, handle);
+        }
+    }
+
+    /// Ends all allocations and groups of `device`, locked or not. Nobody may create any on it
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::LeftOut`].
+    pub fn destroy_device(&self, device: u32) -> Result<(), Error> {
+        /// So many at a time: the list of a million would be large.
+        const AT_ONCE: usize = 4096;
+        let _inside = self.enter()?;
+        {
+            let mut resources = self.table.resources();
+            for group in resources.of_device(device) {
+                // It lives: the lock is held.
+                let _ = resources.destroy(group, |_| {});
+            }
+        }
+        loop {
+            let handles = self.table.of_device(device, AT_ONCE);
+            for &handle in &handles {
+                let ended = self
+                    .table
+                    .destroy_locked(handle, |slot| self.retire(handle, slot));
+                if let Ok(Some(detached)) = ended {
+                    self.release(detached);
+                }
+            }
+            if handles.is_empty() {
+                return Ok(());
+            }
+        }
     }
 
     /// Offers an allocation: from now on its content may be lost. Offering what is offered renews
@@ -305,7 +365,7 @@ impl<K: Kernel> Pool<K> {
     }
 
     #[cold]
-    fn reclaim_discarded(&self, slot: &SlotRef<'_>) -> Result<Outcome, Error> {
+    pub(crate) fn reclaim_discarded(&self, slot: &SlotRef<'_>) -> Result<Outcome, Error> {
         let inside = self.enter()?;
         let extent = self.acquire(&inside, self.shape_of(slot)?)?;
         self.install(slot, extent);
@@ -359,7 +419,11 @@ impl<K: Kernel> Pool<K> {
     /// [`Error::BadHandle`].
     pub fn charge_bytes(&self, handle: Handle) -> Result<u64, Error> {
         self.state(handle)?;
-        Ok(self.shape_of(&self.table.get(handle)?)?.charge_bytes())
+        let slot = self.table.get(handle)?;
+        if Extent::from_word(slot.slot().extent().0).is_foreign() {
+            return Ok(0);
+        }
+        Ok(self.shape_of(&slot)?.charge_bytes())
     }
 
     /// What is remembered of the allocation's use.
@@ -430,6 +494,36 @@ impl<K: Kernel> Pool<K> {
         Ok(self.give_back(&inside, bytes, reason))
     }
 
+    /// Gives up to `bytes` of memory that belongs to no allocation back to the kernel; says how
+    /// much it was. Nothing is discarded for it.
+    ///
+    /// # Errors
+    /// [`Error::LeftOut`].
+    pub fn return_unused(&self, bytes: u64) -> Result<u64, Error> {
+        let _inside = self.enter()?;
+        Ok(self.return_warm(bytes).returned_bytes)
+    }
+
+    /// Everything that is charged to the budget, in bytes: committed, offered, warm.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        let held = i128::from(self.budget_bytes()) - i128::from(self.room.left_bytes());
+        u64::try_from(held).unwrap_or(0)
+    }
+
+    /// For tests of programs: while forbidden, nothing offered is discarded, whoever needs memory
+    /// and for whatever reason; what needs it is refused.
+    ///
+    /// # Errors
+    /// [`Error::LeftOut`].
+    pub fn forbid_discards(&self, forbidden: bool) -> Result<(), Error> {
+        let _inside = self.enter()?;
+        // Claims happen under this lock: none is under way when the call returns.
+        let _reclaimer = self.reclaimer();
+        self.discards_forbidden.store(forbidden, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// What the kernel counts behind the pool's addresses.
     ///
     /// # Errors
@@ -457,10 +551,40 @@ impl<K: Kernel> Pool<K> {
     /// A new group without members. Put allocations into it as they are created.
     ///
     /// # Errors
-    /// [`Error::LeftOut`].
+    /// [`Error::LeftOut`], [`Error::TooManyGroups`].
     pub fn create_group(&self) -> Result<GroupId, Error> {
+        self.create_group_of(0)
+    }
+
+    /// As [`Pool::create_group`], for a device (0 is none).
+    ///
+    /// # Errors
+    /// [`Error::LeftOut`], [`Error::TooManyGroups`].
+    pub fn create_group_of(&self, device: u32) -> Result<GroupId, Error> {
         let _inside = self.enter()?;
-        Ok(self.groups().create())
+        Ok(self.table.resources().create(device)?)
+    }
+
+    /// The device that a group was made for; 0 is none.
+    ///
+    /// # Errors
+    /// [`Error::BadGroup`].
+    #[inline]
+    pub fn device_of_group(&self, group: GroupId) -> Result<u32, Error> {
+        self.table.device_of(group).map_err(|_| Error::BadGroup)
+    }
+
+    /// Copies the handles of a group's members, in order of creation, to the beginning of
+    /// `members` and says how many there are; if they are more than fit, what was copied is of no
+    /// use. Takes no lock unless others keep changing the group.
+    ///
+    /// # Errors
+    /// [`Error::BadGroup`].
+    #[inline]
+    pub fn members(&self, group: GroupId, members: &mut [u32]) -> Result<usize, Error> {
+        self.table
+            .members(group, members)
+            .map_err(|_| Error::BadGroup)
     }
 
     /// Puts an existing allocation into a group, as its newest member.
@@ -471,13 +595,15 @@ impl<K: Kernel> Pool<K> {
         let _inside = self.enter()?;
         let slot = self.table.get(handle)?;
         self.state(handle)?;
-        let mut groups = self.groups();
-        if !groups.exists(group) {
+        let mut resources = self.table.resources();
+        if !self.table.has_resource(group) {
             return Err(Error::BadGroup);
         }
-        groups.remove(slot.slot().resource(), handle);
-        slot.set_resource(group.0)?;
-        groups.add(group, handle)
+        if let Some(before) = GroupId::from_raw(slot.slot().resource()) {
+            resources.remove(before, handle);
+        }
+        slot.set_resource(group.raw())?;
+        resources.add(group, handle).map_err(|_| Error::BadGroup)
     }
 
     /// Ends a group; its members live on, each for itself.
@@ -486,18 +612,45 @@ impl<K: Kernel> Pool<K> {
     /// [`Error::BadGroup`].
     pub fn destroy_group(&self, group: GroupId) -> Result<(), Error> {
         let _inside = self.enter()?;
-        let mut groups = self.groups();
-        for member in groups.destroy(group)? {
+        let alone = |member| {
             if let Ok(slot) = self.table.get(member) {
                 // A member destroyed meanwhile has no group any more.
                 let _ = slot.set_resource(0);
             }
-        }
-        Ok(())
+        };
+        self.table
+            .resources()
+            .destroy(group, alone)
+            .map_err(|_| Error::BadGroup)
     }
 
-    pub(crate) fn groups(&self) -> std::sync::MutexGuard<'_, Groups> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The device of an allocation, as it was named at its creation; 0 is none.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`].
+    #[inline]
+    pub fn device_of(&self, handle: Handle) -> Result<u32, Error> {
+        let slot = self.table.get(handle)?;
+        slot.load()?;
+        Ok(slot.slot().device())
+    }
+
+    /// The group of an allocation.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`].
+    pub fn group_of(&self, handle: Handle) -> Result<Option<GroupId>, Error> {
+        let slot = self.table.get(handle)?;
+        slot.load()?;
+        Ok(GroupId::from_raw(slot.slot().resource()))
+    }
+
+    /// How often an allocation is locked now.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`].
+    pub fn locks(&self, handle: Handle) -> Result<u32, Error> {
+        Ok(self.table.get(handle)?.load()?.locks())
     }
 }
 

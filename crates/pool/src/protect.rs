@@ -51,7 +51,10 @@ impl<K: Kernel> Pool<K> {
 
     /// The extent was unlocked: nothing may touch it now.
     pub(crate) fn protect(&self, protection: &mut Protection, extent: Extent) {
-        if protection.extents.len() < protection.extents_max && self.arena.protect(extent).is_ok() {
+        if protection.extents.len() < protection.extents_max
+            && !extent.is_foreign()
+            && self.arena.protect(extent).is_ok()
+        {
             protection.extents.insert(extent.to_word());
         }
     }

@@ -1,11 +1,12 @@
 //! Making room: claims victims by rank, hands their memory to whoever needs it or back to the
 //! kernel. All claims of a pool happen in here, under one lock.
 
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use vidmm_arena::{Extent, Kernel, Returned, Shape};
 use vidmm_machine::Reason;
-use vidmm_table::{Detached, SlotRef, State};
+use vidmm_table::{Class, Detached, Handle, SlotRef, State, Word};
 
 use crate::error::Error;
 use crate::gate::Inside;
@@ -184,6 +185,9 @@ impl<K: Kernel> Pool<K> {
     /// Memory that has lost its owner: back to where it can be used again.
     pub(crate) fn release(&self, detached: Detached) {
         let extent = Extent::from_word(detached.extent.0);
+        if extent.is_foreign() {
+            return;
+        }
         self.forget_protection(extent);
         if detached.fresh && !extent.is_warm() {
             // Nobody has touched it since the kernel supplied it.
@@ -250,6 +254,10 @@ impl<K: Kernel> Pool<K> {
 
     /// The next of the list, unless an offer in a lower class has made the list stale.
     fn next_victim(&self, reclaimer: &mut Reclaimer, strict: bool) -> Option<(Key, Victim)> {
+        if self.discards_forbidden.load(Ordering::Relaxed) {
+            reclaimer.victims.clear();
+            return None;
+        }
         let (key, victim) = reclaimer.victims.peek()?;
         if !strict || self.signals.still_lowest(key.class()) {
             return Some((key, victim));
@@ -260,6 +268,10 @@ impl<K: Kernel> Pool<K> {
 
     /// Makes a list of at least `wanted_bytes`, and of at least a tenth of the budget.
     fn scan(&self, reclaimer: &mut Reclaimer, wanted_bytes: u64) -> Seen {
+        if self.discards_forbidden.load(Ordering::Relaxed) {
+            reclaimer.victims.clear();
+            return Seen::default();
+        }
         self.signals.watch_for();
         let list_bytes = wanted_bytes.max(self.budget_bytes() / 10);
         let seen = reclaimer.victims.scan(
@@ -298,12 +310,13 @@ impl<K: Kernel> Pool<K> {
                 let bytes = self.charge_of(&slot);
                 let same = word.state() == State::Offered
                     && slot.slot().resource() == 0
+                    && !Extent::from_word(slot.slot().extent().0).is_foreign()
                     && is_due(victims.key_now(word, slot.slot(), self.policy.as_ref(), bytes));
                 if !same {
                     return Claimed::default();
                 }
                 slot.claim(word).map_or_else(Claimed::default, |detached| {
-                    self.discard(detached, key, reason)
+                    self.discard(detached, key.class(), reason)
                 })
             }
             Victim::Group(group) => self.claim_group(victims, key, group, reason, is_due),
@@ -325,14 +338,16 @@ impl<K: Kernel> Pool<K> {
         reason: Reason,
         is_due: impl Fn(Key) -> bool,
     ) -> Claimed {
-        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let members = groups.members(group);
+        // Held to the end: nobody joins or leaves meanwhile.
+        let resources = self.table.resources();
+        let mut members = Vec::new();
+        if let Some(group) = resources.at(group) {
+            let _ = resources.each_member(group, |member| members.push(member));
+        }
         let offered = || {
-            members.iter().filter_map(|&member| {
-                let slot = self.table.get(member).ok()?;
-                let word = slot.load().ok()?;
-                (word.state() == State::Offered).then_some((slot, word))
-            })
+            members
+                .iter()
+                .filter_map(|&member| self.look_at_offered(member))
         };
         let key_now = offered()
             .map(|(slot, word)| {
@@ -350,18 +365,26 @@ impl<K: Kernel> Pool<K> {
         }
         for (slot, word) in offered() {
             match slot.claim(word) {
-                Some(detached) => claimed.add(self.discard(detached, key, reason)),
+                Some(detached) => claimed.add(self.discard(detached, key.class(), reason)),
                 None => break,
             }
         }
         claimed
     }
 
+    /// An allocation that could be claimed now: offered, on memory of ours.
+    fn look_at_offered(&self, handle: Handle) -> Option<(SlotRef<'_>, Word)> {
+        let slot = self.table.get(handle).ok()?;
+        let word = slot.load().ok()?;
+        let ours = !Extent::from_word(slot.slot().extent().0).is_foreign();
+        (word.state() == State::Offered && ours).then_some((slot, word))
+    }
+
     /// Takes over the memory of a victim that was just claimed.
-    fn discard(&self, detached: Detached, key: Key, reason: Reason) -> Claimed {
+    fn discard(&self, detached: Detached, class: Class, reason: Reason) -> Claimed {
         let extent = Extent::from_word(detached.extent.0);
         let bytes = self.arena.charge_bytes(extent);
-        self.counters.discarded(key.class(), reason, bytes);
+        self.counters.discarded(class, reason, bytes);
         self.forget_protection(extent);
         if detached.fresh && !extent.is_warm() {
             self.arena.put_clean(extent);
@@ -404,6 +427,33 @@ impl<K: Kernel> Pool<K> {
         // A victim that had nothing behind it may have served the need, beside one whose memory
         // is warm now.
         given + self.pay_debt_with_warm()
+    }
+
+    /// For tests of programs: discards those of `handles` that are offered, whatever their class,
+    /// and gives their memory back to the kernel. Says how many bytes of charge that was; none
+    /// while discards are forbidden ([`Pool::forbid_discards`]).
+    ///
+    /// # Errors
+    /// [`Error::LeftOut`].
+    pub fn evict(&self, handles: impl IntoIterator<Item = Handle>) -> Result<u64, Error> {
+        let _inside = self.enter()?;
+        let reclaimer = self.reclaimer();
+        if self.discards_forbidden.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
+        let mut claimed = Claimed::default();
+        for handle in handles {
+            let Some((slot, word)) = self.look_at_offered(handle) else {
+                continue;
+            };
+            let class = word.mode().class.effective(slot.slot().priority());
+            if let Some(detached) = slot.claim(word) {
+                claimed.add(self.discard(detached, class, Reason::Trim));
+            }
+        }
+        drop(reclaimer);
+        self.return_warm(claimed.bytes - claimed.room_bytes);
+        Ok(claimed.bytes)
     }
 
     /// Shrinks a debt by all that can go.

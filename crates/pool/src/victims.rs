@@ -6,12 +6,13 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use vidmm_arena::Extent;
 use vidmm_policy::{Candidate, Policy};
-use vidmm_table::{Class, Slot, SlotIndex, State, Table, Word};
+use vidmm_table::{Class, ResourceId, Slot, SlotIndex, State, Table, Word};
 
 /// What is claimed as one: a single allocation, or a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Victim {
     Single(SlotIndex),
+    /// By its place.
     Group(u32),
 }
 
@@ -42,7 +43,7 @@ impl Key {
     }
 }
 
-/// The group bit of an entry's `who`; slot indices have 21 bits.
+/// The group bit of an entry's `who`; slot indices and the places of groups have 21 bits.
 const GROUP_BIT: u32 = 1 << 31;
 
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +85,7 @@ pub(crate) struct Victims {
     /// The entries before this one are in their final order; the rest all come after them.
     sorted: usize,
     now_ticks: u32,
-    /// Each group with offered members: its key, its bytes. Order never shows.
+    /// Each group with offered members, by its place: its key, its bytes. Order never shows.
     groups: HashMap<u32, (Key, u64), BuildHasherDefault<DefaultHasher>>,
 }
 
@@ -173,14 +174,18 @@ impl Victims {
             if word.state() != State::Offered {
                 return;
             }
-            let bytes = charge_bytes(Extent::from_word(slot.extent().0));
+            let extent = Extent::from_word(slot.extent().0);
+            if extent.is_foreign() {
+                // Pinned: its memory is not ours to give.
+                return;
+            }
+            let bytes = charge_bytes(extent);
             let key = key_of(word, slot, policy, now_ticks, bytes);
             seen.offered_bytes += bytes;
-            let group = slot.resource();
-            if group != 0 {
+            if let Some(group) = ResourceId::from_raw(slot.resource()) {
                 // One victim in the highest class of its offered members, and as dear as the
                 // dearest of them.
-                let (highest, sum) = self.groups.entry(group).or_insert((key, 0));
+                let (highest, sum) = self.groups.entry(group.place()).or_insert((key, 0));
                 *highest = (*highest).max(key);
                 *sum += bytes;
                 return;

@@ -26,4 +26,7 @@ pub enum Error {
     /// The table holds as many allocations as handles can name.
     #[error("no more than {} allocations can live at once", crate::MAX_ALLOCATIONS)]
     TableFull,
+    /// The table holds as many resources as handles can name.
+    #[error("no more than {} resources can live at once", crate::MAX_RESOURCES)]
+    TooManyResources,
 }

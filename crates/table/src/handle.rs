@@ -9,12 +9,40 @@ pub(crate) const GENERATION_BITS: u32 = 32 - INDEX_BITS;
 pub(crate) const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
 pub(crate) const GENERATION_MASK: u16 = (1 << GENERATION_BITS) - 1;
 
-/// Slot indices from here on are never used, so that other kinds of objects (devices, queues,
-/// resources) can have handles that no allocation ever has.
-pub(crate) const INDEX_END: u32 = (1 << INDEX_BITS) - (1 << 16);
+/// Slot indices end here: three quarters of all indices name allocations. The rest are for other
+/// kinds of objects, so that their handles are ones that no allocation ever has.
+pub(crate) const INDEX_END: u32 = 3 << (INDEX_BITS - 2);
+
+/// Indices from [`INDEX_END`] to here name resources.
+pub(crate) const RESOURCE_INDEX_END: u32 = (1 << INDEX_BITS) - OBJECT_INDICES;
+
+/// So many indices at the very end are for the objects of a face (devices, queues, ...), which
+/// makes their handles with [`object_handle`].
+pub const OBJECT_INDICES: u32 = 1 << 16;
+
+/// How many generations an index has: a handle comes again after so many objects of its index.
+pub const GENERATIONS: u16 = 1 << GENERATION_BITS;
 
 /// How many allocations can live at once. (Index 0 is not used: no handle is 0.)
 pub const MAX_ALLOCATIONS: u32 = INDEX_END - 1;
+
+/// How many resources can live at once.
+pub const MAX_RESOURCES: u32 = RESOURCE_INDEX_END - INDEX_END;
+
+/// The 32 bits that name object number `number` of a face in its generation `generation`; `None` if
+/// one of them is too large. No allocation and no resource ever has that handle.
+#[must_use]
+pub fn object_handle(number: u32, generation: u16) -> Option<u32> {
+    (number < OBJECT_INDICES && generation < GENERATIONS)
+        .then(|| u32::from(generation) << INDEX_BITS | (RESOURCE_INDEX_END + number))
+}
+
+/// Which object of a face a handle would name, if any.
+#[inline]
+#[must_use]
+pub fn object_number(raw: u32) -> Option<u32> {
+    (raw & INDEX_MASK).checked_sub(RESOURCE_INDEX_END)
+}
 
 /// A freed slot rests until this many others have been freed after it.
 #[cfg(not(any(vidmm_loom, vidmm_shuttle)))]

@@ -6,7 +6,8 @@
 //! question, and nobody ever waits for anybody else to find out.
 //!
 //! **Owns:** the state word and its transitions, generation-checked handles, the rest of freed
-//! slots, the plain words that a policy reads (history, cost, priority).
+//! slots, the plain words that a policy reads (history, cost, priority), which allocations belong
+//! to which resource.
 //!
 //! **Must not know:** what an extent is (it is an opaque word here), memory, budgets, threads,
 //! clocks, policies. It makes no system call but those of a contended lock or of the allocator
@@ -34,20 +35,27 @@
 //!   than the state word. They are the slow path: serialised for each slot by one of a few sharded
 //!   locks, under which the state is read again, and the extent is written before the state.
 //!
+//! Resources ([`Table::members`]) are read without a lock, too: see `resource.rs`.
+//!
 //! The checkers in `tests/loom/` and `tests/shuttle.rs` run exactly these functions.
 
 mod chunks;
 mod error;
 mod handle;
 mod protocol;
+mod resource;
 mod slot;
 mod sync;
 mod table;
 mod word;
 
 pub use error::Error;
-pub use handle::{Handle, MAX_ALLOCATIONS};
+pub use handle::{
+    GENERATIONS, Handle, MAX_ALLOCATIONS, MAX_RESOURCES, OBJECT_INDICES, object_handle,
+    object_number,
+};
 pub use protocol::{Detached, FirstLock, Installed, Lock, Offered, Reclaim, SlotRef};
+pub use resource::{ResourceId, Resources};
 pub use slot::{ExtentWord, History, Slot};
 pub use table::{MemoryUse, New, SlotIndex, Table};
 pub use word::{

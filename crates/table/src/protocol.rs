@@ -350,6 +350,23 @@ impl<'t> SlotRef<'t> {
         }
     }
 
+    /// As [`SlotRef::empty`], also while it is locked.
+    pub(crate) fn empty_locked(&self) -> Result<Option<Detached>, Error> {
+        // A first lock holds the shard's lock while it works on the memory: after that.
+        let _serial = lock(self.shard);
+        loop {
+            let word = self.load()?;
+            let extent = self.slot.extent();
+            if self.swap(word, word.emptied()) {
+                let attached = matches!(word.state(), State::Committed | State::Offered);
+                return Ok(attached.then_some(Detached {
+                    extent,
+                    fresh: word.is_fresh(),
+                }));
+            }
+        }
+    }
+
     /// Notes that the allocation was offered at `now` (ticks of the miss clock).
     #[inline]
     pub fn note_offer(&self, now_ticks: u32) {

@@ -47,7 +47,8 @@ pub struct Slot {
     pub(crate) priority: AtomicU32,
     pub(crate) resource: AtomicU32,
     pub(crate) device: AtomicU32,
-    /// The next slot of the queue of freed ones.
+    /// While it lives: the handle of the next member of its resource, 0 after the last. Then: the
+    /// next slot of the queue of freed ones.
     pub(crate) link: AtomicU32,
     /// Submissions that still use the allocation, and how often it was made resident: the WDDM
     /// face's words, here because the line is.
@@ -105,6 +106,16 @@ impl Slot {
     #[must_use]
     pub fn device(&self) -> u32 {
         self.device.load(Relaxed)
+    }
+
+    /// The next member of its resource.
+    #[inline]
+    pub(crate) fn link(&self) -> u32 {
+        self.link.load(Relaxed)
+    }
+
+    pub(crate) fn set_link(&self, next: u32) {
+        self.link.store(next, Relaxed);
     }
 
     /// The extent. It is the slot's own while the state is committed or offered.

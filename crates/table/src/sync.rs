@@ -9,17 +9,17 @@ pub(crate) use dependent::{AtomicU16, AtomicU64};
 #[cfg(vidmm_loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicPtr, AtomicU32, Ordering},
+    atomic::{AtomicPtr, AtomicU32, Ordering, fence},
 };
 #[cfg(all(vidmm_shuttle, not(vidmm_loom)))]
 pub(crate) use shuttle::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
 };
 #[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
 pub(crate) use std::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
 };
 
 /// Locks `mutex`, also after a panic of another holder: what these locks guard is left whole at

@@ -1,9 +1,10 @@
 //! The table: finding slots, taking and recycling them.
 
-use crate::chunks::{CHUNK_SLOTS, Chunks, SLOTS_END};
+use crate::chunks::Chunks;
 use crate::error::Error;
 use crate::handle::{GENERATION_MASK, Handle, REST};
 use crate::protocol::{Detached, SlotRef};
+use crate::resource::{FreeRecords, Records};
 use crate::slot::{ExtentWord, FLAG_ALIGN_SHIFT, FLAG_ZERO_OWED, Slot};
 use crate::sync::{AtomicU32, Mutex, Ordering, lock};
 use crate::word::{State, Word};
@@ -12,6 +13,25 @@ use crate::word::{State, Word};
 const SHARDS: u32 = 64;
 #[cfg(any(vidmm_loom, vidmm_shuttle))]
 const SHARDS: u32 = 2;
+
+/// Slots in a chunk: 256 KiB of them.
+#[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
+const CHUNK_BITS: u32 = 12;
+#[cfg(any(vidmm_loom, vidmm_shuttle))]
+const CHUNK_BITS: u32 = 2;
+
+#[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
+const CHUNKS: u32 = crate::handle::INDEX_END >> CHUNK_BITS;
+#[cfg(vidmm_loom)]
+const CHUNKS: u32 = 2;
+#[cfg(all(vidmm_shuttle, not(vidmm_loom)))]
+const CHUNKS: u32 = 8;
+
+/// Indices below this can have a slot.
+const SLOTS_END: u32 = CHUNKS << CHUNK_BITS;
+
+#[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
+const _: () = assert!(SLOTS_END == crate::handle::INDEX_END);
 
 /// The place of a slot in its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,11 +98,13 @@ struct FreeSlots {
 /// All slots of a process.
 #[derive(Debug)]
 pub struct Table {
-    chunks: Chunks,
+    pub(crate) chunks: Chunks<Slot, CHUNK_BITS, { CHUNKS as usize }>,
     /// Copy of `FreeSlots::unused` for scans.
     end: AtomicU32,
     free: Mutex<FreeSlots>,
     shards: [Mutex<()>; SHARDS as usize],
+    pub(crate) records: Records,
+    pub(crate) free_records: Mutex<FreeRecords>,
 }
 
 impl Default for Table {
@@ -105,6 +127,8 @@ impl Table {
                 unused: 1,
             }),
             shards: std::array::from_fn(|_| Mutex::new(())),
+            records: Records::new(),
+            free_records: Mutex::new(FreeRecords::default()),
         }
     }
 
@@ -194,12 +218,33 @@ impl Table {
     ) -> Result<Option<Detached>, Error> {
         let slot = self.get(handle)?;
         let detached = slot.empty()?;
-        note(slot.slot);
+        self.retire(handle, slot.slot, note);
+        Ok(detached)
+    }
+
+    /// As [`Table::destroy_noting`], also if it is locked: whoever holds a lock on it has nothing
+    /// any more. For the end of what it belongs to.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`].
+    pub fn destroy_locked(
+        &self,
+        handle: Handle,
+        note: impl FnOnce(&Slot),
+    ) -> Result<Option<Detached>, Error> {
+        let slot = self.get(handle)?;
+        let detached = slot.empty_locked()?;
+        self.retire(handle, slot.slot, note);
+        Ok(detached)
+    }
+
+    /// The rest of a destroy, for the winner of its swap.
+    fn retire(&self, handle: Handle, slot: &Slot, note: impl FnOnce(&Slot)) {
+        note(slot);
         // Only the winner of the swap comes here, so the generation has one writer.
         let next = handle.generation().wrapping_add(1) & GENERATION_MASK;
-        slot.slot.generation.store(next, Ordering::Relaxed);
+        slot.generation.store(next, Ordering::Relaxed);
         self.recycle(handle.index());
-        Ok(detached)
     }
 
     /// A slot that has rested long enough, or one never used.
@@ -216,7 +261,7 @@ impl Table {
         if index >= SLOTS_END {
             return Err(Error::TableFull);
         }
-        self.chunks.add(index);
+        self.chunks.add(index, Slot::new);
         free.unused += 1;
         self.end.store(free.unused, Ordering::Release);
         Ok(index)
@@ -239,7 +284,7 @@ impl Table {
         let end = self.end.load(Ordering::Acquire);
         let mut index = 0;
         while index < end {
-            let Some(slots) = self.chunks.chunk(index / CHUNK_SLOTS) else {
+            let Some(slots) = self.chunks.chunk(index >> CHUNK_BITS) else {
                 return;
             };
             for slot in slots {
@@ -264,11 +309,27 @@ impl Table {
         });
     }
 
+    /// The handles of all allocations of `device` that live now, at most `count_max`.
+    #[must_use]
+    pub fn of_device(&self, device: u32, count_max: usize) -> Vec<Handle> {
+        let mut found = Vec::new();
+        self.scan(|index, slot| {
+            if slot.device() == device
+                && slot.word().state() != State::Empty
+                && found.len() < count_max
+            {
+                let generation = slot.generation.load(Ordering::Relaxed);
+                found.extend(Handle::new(index.0, generation));
+            }
+        });
+        found
+    }
+
     /// What the table's bookkeeping takes, and for how many allocations.
     #[must_use]
     pub fn memory_use(&self) -> MemoryUse {
         let free = lock(&self.free);
-        let bytes = self.chunks.bytes() + size_of::<Self>() as u64;
+        let bytes = self.chunks.bytes() + self.record_bytes() + size_of::<Self>() as u64;
         MemoryUse {
             bytes,
             allocations: free.unused - 1 - free.resting,

@@ -74,9 +74,9 @@ pub use purgeable::{Purgeable, PurgeableGuard, RebuildError};
 pub use typed::{Committed, OfferBatchError, Offered, ReclaimBatchError, ReclaimError, Reclaimed};
 pub use vidmm_pool::{
     AgentMode, BATCH_MAX, BatchError, Candidate, Class, ClassBytes, EnvironmentError, Error,
-    ForkMode, History, NewPoolError, OfferMode, OldestFirst, Outcome, PRIORITY_HIGH, PRIORITY_LOW,
-    PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL, Policy, PressureMode, Rank, Reason,
-    Resident, State, Stats,
+    ForkMode, GlobalError, History, NewPoolError, OfferMode, OldestFirst, Outcome, PRIORITY_HIGH,
+    PRIORITY_LOW, PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL, Policy, PressureMode, Rank,
+    Reason, Resident, State, Stats,
 };
 
 /// The example of the project's first page, run as a test.

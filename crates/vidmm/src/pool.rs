@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use vidmm_pool::{
-    AgentMode, BatchError, EnvironmentError, Error, ForkMode, LinuxKernel, NewPoolError, OfferMode,
-    Outcome, Policy, PoolOptions, PressureMode, Request, Resident, Stats,
+    AgentMode, BatchError, EnvironmentError, Error, ForkMode, GlobalError, LinuxKernel,
+    NewPoolError, OfferMode, Outcome, Policy, PoolOptions, PressureMode, Request, Resident, Stats,
 };
 
 use crate::allocation::{Allocation, Item, Listed};
@@ -126,17 +126,17 @@ impl Pool {
         })
     }
 
-    /// The process's own pool, made from the environment at the first call.
+    /// The process's own pool, made from the environment at the first call; every other interface
+    /// of vidmm in this process uses the same.
     ///
     /// # Errors
     /// As [`Pool::from_environment`] and [`Builder::build`], at every call.
-    pub fn global() -> Result<&'static Pool, String> {
-        static GLOBAL: OnceLock<Result<Pool, String>> = OnceLock::new();
-        let made = GLOBAL.get_or_init(|| {
-            let builder = Pool::from_environment().map_err(|error| error.to_string())?;
-            builder.build().map_err(|error| error.to_string())
-        });
-        made.as_ref().map_err(Clone::clone)
+    pub fn global() -> Result<&'static Pool, &'static GlobalError> {
+        static GLOBAL: OnceLock<Pool> = OnceLock::new();
+        let engine = vidmm_pool::global()?;
+        Ok(GLOBAL.get_or_init(|| Pool {
+            engine: Arc::clone(engine),
+        }))
     }
 
     /// Zeroed memory of `len_bytes`, committed.

@@ -173,7 +173,7 @@ fn wrong_values_are_named_with_what_would_be_right() {
         }
         // The process's own pool says the same, each time.
         for _ in 0..2 {
-            assert_eq!(Pool::global().unwrap_err(), message);
+            assert_eq!(Pool::global().unwrap_err().to_string(), message);
         }
         return;
     }
