@@ -156,7 +156,8 @@ impl<K: Kernel> Pool<K> {
 
     /// Reclaims all items and calls `answer` for each, in the caller's order, once all is decided;
     /// never if they are [`Answers::Unwanted`]. A handle that appears twice gets the same answer
-    /// at both places.
+    /// at both places. Says whether any of it was found without its content, so that memory had to
+    /// be supplied.
     ///
     /// # Errors
     /// [`Error::BadCount`], [`Error::BadHandle`]: nothing was changed. [`Error::NoMemory`],
@@ -168,7 +169,7 @@ impl<K: Kernel> Pool<K> {
         list: &L,
         answers: Answers,
         mut answer: impl FnMut(usize, Outcome),
-    ) -> Result<(), BatchError> {
+    ) -> Result<bool, BatchError> {
         let count = check_count(list)?;
         if count == 1 {
             let slot = self
@@ -180,7 +181,7 @@ impl<K: Kernel> Pool<K> {
                 if answers != Answers::Unwanted {
                     answer(0, Outcome::Intact);
                 }
-                return Ok(());
+                return Ok(false);
             }
             if answers == Answers::Unwanted {
                 return self.reclaim_lost(&slot, found);
@@ -191,11 +192,12 @@ impl<K: Kernel> Pool<K> {
 
     /// The rest of a reclaim of one item whose content nobody needs.
     #[cold]
-    fn reclaim_lost(&self, slot: &SlotRef<'_>, found: Reclaim) -> Result<(), BatchError> {
-        if found != Reclaim::Dead {
-            self.reclaim_discarded(slot).map_err(BatchError::whole)?;
+    fn reclaim_lost(&self, slot: &SlotRef<'_>, found: Reclaim) -> Result<bool, BatchError> {
+        if found == Reclaim::Dead {
+            return Ok(false);
         }
-        Ok(())
+        self.reclaim_discarded(slot).map_err(BatchError::whole)?;
+        Ok(true)
     }
 
     fn reclaim_many<L: HandleList + ?Sized>(
@@ -204,7 +206,7 @@ impl<K: Kernel> Pool<K> {
         answers: Answers,
         count: usize,
         answer: &mut impl FnMut(usize, Outcome),
-    ) -> Result<(), BatchError> {
+    ) -> Result<bool, BatchError> {
         for index in 0..count {
             let slot = self
                 .admitted(list, index)
@@ -226,7 +228,7 @@ impl<K: Kernel> Pool<K> {
         list: &L,
         answers: Answers,
         answer: &mut impl FnMut(usize, Outcome),
-    ) -> Result<(), BatchError> {
+    ) -> Result<bool, BatchError> {
         let mut words = Vec::new();
         if words.try_reserve_exact(list.count()).is_err() {
             return Err(BatchError::whole(Error::Kernel { wanted_bytes: 0 }));
@@ -249,7 +251,7 @@ impl<K: Kernel> Pool<K> {
         first: usize,
         mut intact: bool,
         answer: &mut impl FnMut(usize, Outcome),
-    ) -> Result<(), BatchError> {
+    ) -> Result<bool, BatchError> {
         let end = list.count().min(first + FRAME);
         let mut frame = Frame {
             above,
@@ -278,7 +280,7 @@ impl<K: Kernel> Pool<K> {
                 answer(index, Outcome::Intact);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The rest of a list reclaim that may have met something discarded. `words` are those that
@@ -290,7 +292,7 @@ impl<K: Kernel> Pool<K> {
         answers: Answers,
         words: &[Option<Word>],
         answer: &mut impl FnMut(usize, Outcome),
-    ) -> Result<(), BatchError> {
+    ) -> Result<bool, BatchError> {
         if answers == Answers::Unwanted {
             return self.settle_unanswered(list, words);
         }
@@ -301,7 +303,7 @@ impl<K: Kernel> Pool<K> {
             return Err(BatchError::whole(error));
         }
         self.answer_all(list, &taken, answer);
-        Ok(())
+        Ok(true)
     }
 
     /// As [`Pool::settle`], where nobody asks what became of which item: only what has lost its
@@ -310,7 +312,7 @@ impl<K: Kernel> Pool<K> {
         &self,
         list: &L,
         words: &[Option<Word>],
-    ) -> Result<(), BatchError> {
+    ) -> Result<bool, BatchError> {
         let mut lost: Vec<(Option<Handle>, usize)> = words
             .iter()
             .enumerate()
@@ -335,7 +337,7 @@ impl<K: Kernel> Pool<K> {
                 self.note_discarded_reclaim(&slot);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Puts memory behind everything that was discarded, or behind nothing. All of it inside the

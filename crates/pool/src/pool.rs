@@ -205,6 +205,28 @@ impl<K: Kernel> Pool<K> {
         self.create_on(extent, request)
     }
 
+    /// What an allocation will be charged, in bytes.
+    ///
+    /// # Errors
+    /// A bad size or alignment.
+    pub fn charge_for(&self, request: &Request) -> Result<u64, Error> {
+        let shape = self.shape(request.size_bytes, request.align_bytes)?;
+        Ok(shape.charge_bytes())
+    }
+
+    /// Whether `charge_bytes` could be had just now, with all that is free or offered. For callers
+    /// who want several allocations or none, before the first.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`], [`Error::LeftOut`].
+    pub fn check_room(&self, charge_bytes: u64) -> Result<(), Error> {
+        let _inside = self.enter()?;
+        if charge_bytes > self.budget_bytes() {
+            return Err(self.no_memory(charge_bytes));
+        }
+        self.check_possible(&mut self.reclaimer(), charge_bytes)
+    }
+
     /// Creates an allocation on memory that is the caller's and stays so: it is not charged, never
     /// a victim (an offer is accepted and its reclaim is intact), and locked it is at its address.
     /// The memory must stay accessible until the allocation is destroyed.

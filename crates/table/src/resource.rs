@@ -388,6 +388,7 @@ impl Resources<'_> {
 }
 
 #[cfg(all(test, not(any(vidmm_loom, vidmm_shuttle))))]
+#[allow(clippy::unwrap_used)] // The helpers below are tests too, which the lint does not see.
 mod tests {
     use super::*;
     use crate::{ExtentWord, New};

@@ -261,7 +261,8 @@ impl Pool {
         let answers = vidmm_pool::Answers::NotCommitted;
         let listed = Listed { pool: self, list };
         self.engine
-            .reclaim_list(&listed, answers, |index, outcome| outcomes[index] = outcome)
+            .reclaim_list(&listed, answers, |index, outcome| outcomes[index] = outcome)?;
+        Ok(())
     }
 
     /// Offers all of them.
@@ -295,7 +296,7 @@ impl Pool {
         };
         let answer = |_, outcome| outcomes.push(outcome);
         match self.engine.reclaim_list(&listed, answers, answer) {
-            Ok(()) => Ok(list
+            Ok(_) => Ok(list
                 .into_iter()
                 .zip(outcomes)
                 .map(|(offered, outcome)| match outcome {

@@ -1,0 +1,399 @@
+//! The functions as C calls them. Each reads its structure, hands it to the room that does the work
+//! and answers with a status; what each does is in `docs/d3dkmt/`.
+//!
+//! # Safety
+//!
+//! The same for all of them: the address of the structure, and the addresses in it that the call
+//! uses, are NULL or those of memory as the structure's documentation says, which nobody else
+//! writes during the call. (Misaligned addresses are refused.) They can be called from any thread,
+//! at any time, and never unwind.
+#![allow(unsafe_code)]
+#![allow(
+    non_snake_case,
+    clippy::missing_safety_doc,
+    reason = "the names are those of the Windows headers; the module's page has the contract of all"
+)]
+
+use core::ffi::c_void;
+
+use vidmm_abi::{
+    D3DDDI_ALLOCATIONINFO, D3DDDI_ALLOCATIONINFO2, D3DDDI_ALLOCATIONINFO2_FLAGS,
+    D3DDDI_DESTROYPAGINGQUEUE, D3DDDICB_DESTROYALLOCATION2FLAGS, D3DKMT_ADAPTERINFO,
+    D3DKMT_CLOSEADAPTER, D3DKMT_CREATEALLOCATION, D3DKMT_CREATEDEVICE, D3DKMT_CREATEPAGINGQUEUE,
+    D3DKMT_DESTROYALLOCATION, D3DKMT_DESTROYALLOCATION2, D3DKMT_DESTROYDEVICE,
+    D3DKMT_ENUMADAPTERS2, D3DKMT_ENUMADAPTERS3, D3DKMT_ESCAPE, D3DKMT_HANDLE, D3DKMT_LOCK2,
+    D3DKMT_OFFERALLOCATIONS, D3DKMT_OPENADAPTERFROMLUID, D3DKMT_QUERYVIDEOMEMORYINFO,
+    D3DKMT_RECLAIMALLOCATIONS, D3DKMT_RECLAIMALLOCATIONS2, D3DKMT_SETALLOCATIONPRIORITY,
+    D3DKMT_UNLOCK2, D3DKMT_VIDMM_ESCAPE, NTSTATUS, UINT,
+};
+
+use crate::caller::{Answer, Array, Handles, INVALID, LIST_MAX, Place, private_data};
+use crate::create::{Info, Infos};
+use crate::destroy::Manner;
+use crate::face::{Face, guarded, status};
+use crate::lists::Named;
+use crate::reclaim::Results;
+use crate::{
+    adapter, create, destroy, device, escape, lock, memory, offer, paging, priority, reclaim,
+};
+
+/// The structure at the address that C passed.
+macro_rules! place {
+    ($address:expr) => {
+        // SAFETY: the contract of the function: NULL, misaligned, or there.
+        unsafe { Place::new($address) }
+    };
+}
+
+/// An array of C's, if there is one.
+macro_rules! array {
+    ($address:expr, $len:expr) => {
+        if $address.is_null() {
+            Ok(None)
+        } else {
+            // SAFETY: the contract of the function: an array of this length, or misaligned.
+            unsafe { Array::new($address, $len) }.map(Some)
+        }
+    };
+}
+
+/// Exactly one of two arrays, of 1 to 10,240 items (9.1).
+macro_rules! named {
+    ($resources:expr, $allocations:expr, $count:expr) => {
+        match (array!($resources, $count), array!($allocations, $count)) {
+            _ if $count == 0 || $count > LIST_MAX => Err(INVALID),
+            (Ok(None), Ok(Some(allocations))) => Ok(Named::Allocations(allocations)),
+            (Ok(Some(resources)), Ok(None)) => Ok(Named::Resources(resources)),
+            _ => Err(INVALID),
+        }
+    };
+}
+
+/// `D3DKMTEnumAdapters2`: finds the adapters.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTEnumAdapters2(args: *const D3DKMT_ENUMADAPTERS2) -> NTSTATUS {
+    guarded(|| {
+        let args = place!(args)?;
+        let first = optional(args.read().pAdapters)?;
+        adapter::enumerate(Face::get()?, args, first)
+    })
+}
+
+/// `D3DKMTEnumAdapters3`: finds the adapters of some kinds.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTEnumAdapters3(args: *mut D3DKMT_ENUMADAPTERS3) -> NTSTATUS {
+    guarded(|| {
+        let args = place!(args)?;
+        let first = optional(args.read().pAdapters)?;
+        adapter::enumerate_filtered(Face::get()?, args, first)
+    })
+}
+
+fn optional(adapters: *mut D3DKMT_ADAPTERINFO) -> Answer<Option<Place<D3DKMT_ADAPTERINFO>>> {
+    match adapters.is_null() {
+        true => Ok(None),
+        false => Ok(Some(place!(adapters)?)),
+    }
+}
+
+/// `D3DKMTOpenAdapterFromLuid`: opens the adapter with a LUID.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTOpenAdapterFromLuid(
+    args: *const D3DKMT_OPENADAPTERFROMLUID,
+) -> NTSTATUS {
+    guarded(|| adapter::open(Face::get()?, place!(args)?))
+}
+
+/// `D3DKMTCloseAdapter`: closes a handle of an adapter.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTCloseAdapter(args: *const D3DKMT_CLOSEADAPTER) -> NTSTATUS {
+    guarded(|| adapter::close(Face::get()?, place!(args)?))
+}
+
+/// `D3DKMTCreateDevice`: makes a device.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTCreateDevice(args: *mut D3DKMT_CREATEDEVICE) -> NTSTATUS {
+    guarded(|| device::create(Face::get()?, place!(args)?))
+}
+
+/// `D3DKMTDestroyDevice`: ends a device and everything that belongs to it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTDestroyDevice(args: *const D3DKMT_DESTROYDEVICE) -> NTSTATUS {
+    guarded(|| device::destroy(Face::get()?, place!(args)?))
+}
+
+/// `D3DKMTCreatePagingQueue`: makes a paging queue with its fence.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTCreatePagingQueue(args: *mut D3DKMT_CREATEPAGINGQUEUE) -> NTSTATUS {
+    guarded(|| paging::create(Face::get()?, place!(args)?))
+}
+
+/// `D3DKMTDestroyPagingQueue`: ends a paging queue and its fence.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTDestroyPagingQueue(
+    args: *mut D3DDDI_DESTROYPAGINGQUEUE,
+) -> NTSTATUS {
+    guarded(|| paging::destroy(Face::get()?, place!(args)?))
+}
+
+/// `D3DKMTCreateAllocation`: makes allocations, each told by a `D3DDDI_ALLOCATIONINFO`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTCreateAllocation(args: *mut D3DKMT_CREATEALLOCATION) -> NTSTATUS {
+    guarded(|| {
+        let args = place!(args)?;
+        let asked = args.read();
+        let infos = array!(asked.pAllocationInfo, asked.NumAllocations)?;
+        create_with(args, infos.map(Infos1).as_ref())
+    })
+}
+
+/// `D3DKMTCreateAllocation2`: makes allocations, each told by a `D3DDDI_ALLOCATIONINFO2`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTCreateAllocation2(args: *mut D3DKMT_CREATEALLOCATION) -> NTSTATUS {
+    guarded(|| {
+        let args = place!(args)?;
+        let asked = args.read();
+        let infos = asked.pAllocationInfo.cast::<D3DDDI_ALLOCATIONINFO2>();
+        let infos = array!(infos, asked.NumAllocations)?;
+        create_with(args, infos.map(Infos2).as_ref())
+    })
+}
+
+fn create_with(args: Place<D3DKMT_CREATEALLOCATION>, infos: Option<&impl Infos>) -> Answer {
+    use vidmm_abi::D3DKMT_CREATEALLOCATIONFLAGS as Flags;
+    let asked = args.read();
+    let standard = match asked.Flags.contains(Flags::StandardAllocation) {
+        true => Some(place!(asked.pPrivateDriverData.cast())?.read()),
+        false => None,
+    };
+    create::create(Face::get()?, args, infos, standard)
+}
+
+/// The infos of version 1.
+struct Infos1(Array<D3DDDI_ALLOCATIONINFO>);
+
+impl Infos for Infos1 {
+    fn get(&self, index: usize) -> Option<Info> {
+        let info = self.0.get(index)?;
+        Some(Info {
+            system_memory: info.pSystemMem,
+            data: data_of(info.pPrivateDriverData, info.PrivateDriverDataSize),
+            data_size_bytes: info.PrivateDriverDataSize,
+            source_id: info.VidPnSourceId,
+            // `Primary` and `Stereo` are about screens.
+            other_flags: info.Flags.Value,
+            priority: None,
+        })
+    }
+
+    fn answer(&self, index: usize, allocation: D3DKMT_HANDLE) {
+        self.0.update(index, |info| info.hAllocation = allocation);
+    }
+}
+
+/// The infos of version 2.
+struct Infos2(Array<D3DDDI_ALLOCATIONINFO2>);
+
+impl Infos for Infos2 {
+    fn get(&self, index: usize) -> Option<Info> {
+        let info = self.0.get(index)?;
+        let with_priority = D3DDDI_ALLOCATIONINFO2_FLAGS::OverridePriority;
+        Some(Info {
+            system_memory: info.pSystemMem,
+            data: data_of(info.pPrivateDriverData, info.PrivateDriverDataSize),
+            data_size_bytes: info.PrivateDriverDataSize,
+            source_id: info.VidPnSourceId,
+            other_flags: info.Flags.Value & !with_priority,
+            priority: info.Flags.contains(with_priority).then_some(info.Priority),
+        })
+    }
+
+    fn answer(&self, index: usize, allocation: D3DKMT_HANDLE) {
+        self.0.update(index, |info| info.hAllocation = allocation);
+    }
+}
+
+fn data_of(address: *const c_void, size_bytes: UINT) -> Option<vidmm_abi::VIDMM_ALLOCATION_DATA> {
+    // SAFETY: the contract of the function: NULL, or so many bytes; any bytes are such data.
+    unsafe { private_data(address, size_bytes) }
+}
+
+/// `D3DKMTDestroyAllocation`: ends allocations, or a resource with its members.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTDestroyAllocation(
+    args: *const D3DKMT_DESTROYALLOCATION,
+) -> NTSTATUS {
+    guarded(|| {
+        let asked = place!(args)?.read();
+        destroy_with(&D3DKMT_DESTROYALLOCATION2 {
+            hDevice: asked.hDevice,
+            hResource: asked.hResource,
+            phAllocationList: asked.phAllocationList,
+            AllocationCount: asked.AllocationCount,
+            Flags: D3DDDICB_DESTROYALLOCATION2FLAGS::default(),
+        })
+    })
+}
+
+/// `D3DKMTDestroyAllocation2`: ends allocations, or a resource with its members, as flags say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTDestroyAllocation2(
+    args: *const D3DKMT_DESTROYALLOCATION2,
+) -> NTSTATUS {
+    guarded(|| destroy_with(&place!(args)?.read()))
+}
+
+fn destroy_with(asked: &D3DKMT_DESTROYALLOCATION2) -> Answer {
+    let face = Face::get()?;
+    let manner = Manner::of(asked.Flags)?;
+    let (device, count) = (asked.hDevice, asked.AllocationCount);
+    match (asked.hResource, array!(asked.phAllocationList, count)?) {
+        (0, Some(list)) if (1..=LIST_MAX).contains(&count) => {
+            destroy::allocations(face, device, list, manner)
+        }
+        (resource, None) if resource != 0 && count == 0 => {
+            destroy::resource(face, device, resource, manner)
+        }
+        _ => Err(INVALID),
+    }
+}
+
+/// `D3DKMTLock2`: makes the bytes of an allocation usable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTLock2(args: *mut D3DKMT_LOCK2) -> NTSTATUS {
+    status(place!(args).and_then(|args| lock::lock(Face::get()?, args)))
+}
+
+/// `D3DKMTUnlock2`: takes a lock back.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTUnlock2(args: *const D3DKMT_UNLOCK2) -> NTSTATUS {
+    status(place!(args).and_then(|args| lock::unlock(Face::get()?, args)))
+}
+
+/// `D3DKMTSetAllocationPriority`: says how much allocations matter.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTSetAllocationPriority(
+    args: *const D3DKMT_SETALLOCATIONPRIORITY,
+) -> NTSTATUS {
+    guarded(|| {
+        let asked = place!(args)?.read();
+        let face = Face::get()?;
+        let (device, count) = (asked.hDevice, asked.AllocationCount);
+        match (asked.hResource, array!(asked.phAllocationList, count)?) {
+            (0, Some(list)) if (1..=LIST_MAX).contains(&count) => {
+                let priorities = array!(asked.pPriorities, count)?.ok_or(INVALID)?;
+                priority::of_allocations(face, device, list, priorities)
+            }
+            (resource, None) if resource != 0 && count == 0 => {
+                let priority = place!(asked.pPriorities)?.read();
+                priority::of_resource(face, device, resource, priority)
+            }
+            _ => Err(INVALID),
+        }
+    })
+}
+
+/// `D3DKMTQueryVideoMemoryInfo`: tells the budget and what is used of it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTQueryVideoMemoryInfo(
+    args: *mut D3DKMT_QUERYVIDEOMEMORYINFO,
+) -> NTSTATUS {
+    guarded(|| memory::query(Face::get()?, place!(args)?))
+}
+
+/// `D3DKMTEscape`: says something to the memory manager.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTEscape(args: *const D3DKMT_ESCAPE) -> NTSTATUS {
+    guarded(|| {
+        let asked = place!(args)?.read();
+        let data = match asked.PrivateDriverDataSize as usize {
+            size if size == size_of::<D3DKMT_VIDMM_ESCAPE>() => {
+                Some(place!(asked.pPrivateDriverData.cast())?)
+            }
+            _ => None,
+        };
+        escape::escape(Face::get()?, &asked, data)
+    })
+}
+
+/// `D3DKMTOfferAllocations`: offers allocations; their content may be lost until they are
+/// reclaimed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTOfferAllocations(args: *const D3DKMT_OFFERALLOCATIONS) -> NTSTATUS {
+    let offered = || -> Answer {
+        let asked = place!(args)?.read();
+        let mode = offer::mode_of(asked.Priority, asked.Flags)?;
+        let face = Face::get()?;
+        let device = asked.hDevice;
+        match named!(asked.pResources, asked.HandleList, asked.NumAllocations)? {
+            Named::Allocations(handles) if device != 0 => {
+                offer::allocations(face, Handles { handles, device }, mode)
+            }
+            Named::Resources(resources) if device != 0 => {
+                offer::resources(face, device, resources, mode)
+            }
+            _ => Err(INVALID),
+        }
+    };
+    status(offered())
+}
+
+/// `D3DKMTReclaimAllocations`: reclaims what was offered and tells what was lost.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTReclaimAllocations(
+    args: *const D3DKMT_RECLAIMALLOCATIONS,
+) -> NTSTATUS {
+    let reclaimed = || -> Answer {
+        let asked = place!(args)?.read();
+        let face = Face::get()?;
+        let named = named!(asked.pResources, asked.HandleList, asked.NumAllocations)?;
+        let results = match array!(asked.pDiscarded, asked.NumAllocations)? {
+            Some(results) => Results::Discarded(results),
+            None => Results::None,
+        };
+        reclaim_named(face, asked.hDevice, named, results)?;
+        Ok(())
+    };
+    status(reclaimed())
+}
+
+/// `D3DKMTReclaimAllocations2`: reclaims what was offered and tells what was lost, and what is dead.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTReclaimAllocations2(
+    args: *mut D3DKMT_RECLAIMALLOCATIONS2,
+) -> NTSTATUS {
+    let reclaimed = || -> Answer {
+        let args = place!(args)?;
+        let asked = args.read();
+        let face = Face::get()?;
+        let (device, value) = face.objects.paging_queue(asked.hPagingQueue)?;
+        let named = named!(asked.pResources, asked.HandleList, asked.NumAllocations)?;
+        let results = match array!(asked.pDiscarded, asked.NumAllocations)? {
+            Some(results) => Results::Full(results),
+            None => Results::None,
+        };
+        let supplied = reclaim_named(face, device, named, results)?;
+        let value = reclaim::fence_value(face, asked.hPagingQueue, supplied, value);
+        args.update(|args| args.PagingFenceValue = value);
+        Ok(())
+    };
+    status(reclaimed())
+}
+
+#[inline]
+fn reclaim_named(
+    face: &Face,
+    device: D3DKMT_HANDLE,
+    named: Named,
+    results: Results,
+) -> Answer<bool> {
+    match named {
+        Named::Allocations(handles) if device != 0 => {
+            reclaim::allocations(face, &Handles { handles, device }, results)
+        }
+        Named::Resources(resources) if device != 0 => {
+            reclaim::resources(face, device, resources, results)
+        }
+        _ => Err(INVALID),
+    }
+}
