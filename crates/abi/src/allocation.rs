@@ -7,7 +7,7 @@ structure! {
     ///
     /// Ours; a driver's data about an allocation is its own business on Windows too.
     pub struct VIDMM_ALLOCATION_DATA {
-        /// [`VIDMM_ALLOCATION_DATA_VERSION`].
+        /// [`VIDMM_ALLOCATION_DATA_VERSION`](crate::VIDMM_ALLOCATION_DATA_VERSION).
         pub Version: UINT,
         /// Must be 0.
         pub Flags: UINT,

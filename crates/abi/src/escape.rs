@@ -248,7 +248,9 @@ impl D3DKMT_VIDMM_ESCAPE {
     #[must_use]
     pub fn evict(&self) -> D3DKMT_VIDMM_ESCAPE_EVICT {
         let [ResourceHandle, AllocationHandle] = halves(self.Payload.0[0]);
-        let hProcess = core::ptr::with_exposed_provenance_mut(self.Payload.0[1] as usize);
+        // Compiles only where pointers have 64 bits, as this interface wants.
+        let address = usize::from_ne_bytes(self.Payload.0[1].to_ne_bytes());
+        let hProcess = core::ptr::with_exposed_provenance_mut(address);
         D3DKMT_VIDMM_ESCAPE_EVICT {
             ResourceHandle,
             AllocationHandle,
@@ -289,5 +291,44 @@ impl D3DKMT_VIDMM_ESCAPE {
     /// Writes `GetBudget`.
     pub fn put_get_budget(&mut self, answer: D3DKMT_VIDMM_ESCAPE_GETBUDGET) {
         self.Payload.0[0] = answer.NumBytesToTrim;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_member_of_the_union_is_read_as_it_was_written() {
+        let mut escape = D3DKMT_VIDMM_ESCAPE::default();
+        let evict = D3DKMT_VIDMM_ESCAPE_EVICT {
+            ResourceHandle: 0x40,
+            AllocationHandle: 0x80,
+            hProcess: core::ptr::without_provenance_mut(0x1234),
+        };
+        escape.put_evict(evict);
+        assert_eq!(escape.evict(), evict);
+
+        let budget = D3DKMT_VIDMM_ESCAPE_SETBUDGET {
+            LocalMemoryBudget: 1 << 40,
+            SystemMemoryBudget: 7,
+        };
+        escape.put_set_budget(budget);
+        assert_eq!(escape.set_budget(), budget);
+
+        let answer = D3DKMT_VIDMM_ESCAPE_GETBUDGET {
+            NumBytesToTrim: u64::MAX,
+        };
+        escape.put_get_budget(answer);
+        assert_eq!(escape.get_budget(), answer);
+
+        let never = D3DKMT_VIDMM_ESCAPE_SETFAULT::NeverDiscardOfferedAllocation;
+        escape.put_set_fault(D3DKMT_VIDMM_ESCAPE_SETFAULT { Value: never });
+        assert_eq!(escape.set_fault().Value, 1 << 13);
+        assert_eq!(
+            escape.evict().AllocationHandle,
+            u32::MAX,
+            "the half beside it stays"
+        );
     }
 }

@@ -1,5 +1,5 @@
 //! The functions, as data. Each takes a pointer to one structure and returns an
-//! [`NTSTATUS`](crate::NTSTATUS).
+//! [`NTSTATUS`].
 
 use crate::describe::{Described, Type};
 use crate::*;

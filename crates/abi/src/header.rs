@@ -2,7 +2,7 @@
 
 use crate::basic::ALIASES;
 use crate::describe::{BitField, BitShape, Body, Form, Member, Place, Type};
-use crate::{CONSTANTS, FUNCTIONS, STATUSES, TYPES};
+use crate::{CONSTANTS, Constant, FUNCTIONS, STATUSES, TYPES};
 
 /// How wide a comment may be.
 const WIDTH: usize = 96;
@@ -61,7 +61,7 @@ pub fn print() -> String {
     page.line(0, "typedef int32_t NTSTATUS;");
     page.blank();
     page.comment("Allocation priorities: any number; these have names.");
-    page.constants(|is_ours| !is_ours);
+    page.constants(|name| !is_ours(name));
     for ty in TYPES.iter().filter(|ty| !is_ours(ty.name)) {
         page.blank();
         page.type_definition(ty);
@@ -86,7 +86,7 @@ pub fn print() -> String {
     }
     page.blank();
     page.comment("vidmm's own: the LUID of its adapter, and what it is told of an allocation.");
-    page.constants(|is_ours| is_ours);
+    page.constants(is_ours);
     for ty in TYPES.iter().filter(|ty| is_ours(ty.name)) {
         page.blank();
         page.type_definition(ty);
@@ -168,15 +168,19 @@ impl Page {
         self.line(0, &line);
     }
 
-    fn constants(&mut self, wanted: impl Fn(bool) -> bool) {
-        for constant in CONSTANTS
-            .iter()
-            .filter(|constant| wanted(is_ours(constant.name)))
-        {
-            self.line(
-                0,
-                &format!("#define {} {}", constant.name, constant.c_value),
-            );
+    fn constants(&mut self, wanted: impl Fn(&str) -> bool) {
+        for constant in CONSTANTS.iter().filter(|constant| wanted(constant.name)) {
+            let Constant {
+                name,
+                value,
+                is_signed,
+            } = constant;
+            let number = match (is_signed, value) {
+                (true, _) => format!("{value}"),
+                (false, 0..10) => format!("{value}u"),
+                (false, _) => format!("0x{value:08X}u"),
+            };
+            self.line(0, &format!("#define {name} {number}"));
         }
     }
 
