@@ -108,3 +108,18 @@ structure! {
         pub PagingFenceValue: UINT64,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_say_what_is_set_and_what_is_set_beside_it() {
+        const BOTH: UINT = D3DKMT_OFFER_FLAGS::OfferImmediately | D3DKMT_OFFER_FLAGS::AllowDecommit;
+        let flags = D3DKMT_OFFER_FLAGS { Value: 0b10 };
+        assert!(flags.contains(D3DKMT_OFFER_FLAGS::AllowDecommit) && !flags.contains(BOTH));
+        assert!(flags.is_within(BOTH) && flags.is_within(!D3DKMT_OFFER_FLAGS::Reserved));
+        assert!(!flags.is_within(D3DKMT_OFFER_FLAGS::OfferImmediately));
+        assert_eq!(D3DKMT_OFFER_FLAGS::Reserved, 0xFFFF_FFFC);
+    }
+}
