@@ -1,0 +1,75 @@
+//! The functions, as data. Each takes a pointer to one structure and returns an
+//! [`NTSTATUS`].
+
+use crate::describe::{Described, Type};
+use crate::*;
+
+/// A function.
+#[derive(Debug, Clone, Copy)]
+pub struct Function {
+    /// Its name, which is also that of the symbol.
+    pub name: &'static str,
+    /// What its one argument points to.
+    pub argument: &'static Type,
+    /// Whether that is `const` in C. Not all of these functions leave it as it is.
+    pub is_const: bool,
+    /// What it does, in a sentence.
+    pub doc: &'static str,
+}
+
+macro_rules! functions {
+    ($($doc:literal $name:ident(*$constness:ident $argument:ident);)+) => {
+        /// The functions, in the order of the header.
+        pub const FUNCTIONS: &[Function] = &[$(Function {
+            name: stringify!($name),
+            argument: &<$argument as Described>::TYPE,
+            is_const: functions!(@$constness),
+            doc: $doc,
+        }),+];
+    };
+    (@const) => { true };
+    (@mut) => { false };
+}
+
+functions! {
+    "Finds the adapters."
+    D3DKMTEnumAdapters2(*const D3DKMT_ENUMADAPTERS2);
+    "Finds the adapters of some kinds."
+    D3DKMTEnumAdapters3(*mut D3DKMT_ENUMADAPTERS3);
+    "Opens the adapter with a LUID; writes hAdapter all the same."
+    D3DKMTOpenAdapterFromLuid(*const D3DKMT_OPENADAPTERFROMLUID);
+    "Closes a handle of an adapter; devices made through it live on."
+    D3DKMTCloseAdapter(*const D3DKMT_CLOSEADAPTER);
+    "Makes a device."
+    D3DKMTCreateDevice(*mut D3DKMT_CREATEDEVICE);
+    "Ends a device and everything that belongs to it."
+    D3DKMTDestroyDevice(*const D3DKMT_DESTROYDEVICE);
+    "Makes a paging queue with its fence."
+    D3DKMTCreatePagingQueue(*mut D3DKMT_CREATEPAGINGQUEUE);
+    "Ends a paging queue and its fence."
+    D3DKMTDestroyPagingQueue(*mut D3DDDI_DESTROYPAGINGQUEUE);
+    "Makes allocations, each told by a D3DDDI_ALLOCATIONINFO."
+    D3DKMTCreateAllocation(*mut D3DKMT_CREATEALLOCATION);
+    "Makes allocations, each told by a D3DDDI_ALLOCATIONINFO2."
+    D3DKMTCreateAllocation2(*mut D3DKMT_CREATEALLOCATION);
+    "Ends allocations, or a resource with its members."
+    D3DKMTDestroyAllocation(*const D3DKMT_DESTROYALLOCATION);
+    "Ends allocations, or a resource with its members, as flags say."
+    D3DKMTDestroyAllocation2(*const D3DKMT_DESTROYALLOCATION2);
+    "Makes the bytes of an allocation usable. Nests."
+    D3DKMTLock2(*mut D3DKMT_LOCK2);
+    "Takes a lock back."
+    D3DKMTUnlock2(*const D3DKMT_UNLOCK2);
+    "Says how much allocations matter."
+    D3DKMTSetAllocationPriority(*const D3DKMT_SETALLOCATIONPRIORITY);
+    "Tells the budget and what is used of it."
+    D3DKMTQueryVideoMemoryInfo(*mut D3DKMT_QUERYVIDEOMEMORYINFO);
+    "Says something to the memory manager: a D3DKMT_VIDMM_ESCAPE."
+    D3DKMTEscape(*const D3DKMT_ESCAPE);
+    "Offers allocations: their content may be lost until they are reclaimed."
+    D3DKMTOfferAllocations(*const D3DKMT_OFFERALLOCATIONS);
+    "Reclaims what was offered and tells what was lost."
+    D3DKMTReclaimAllocations(*const D3DKMT_RECLAIMALLOCATIONS);
+    "Reclaims what was offered and tells what was lost, and what is dead."
+    D3DKMTReclaimAllocations2(*mut D3DKMT_RECLAIMALLOCATIONS2);
+}
