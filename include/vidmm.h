@@ -756,7 +756,7 @@ NTSTATUS D3DKMTReclaimAllocations2(D3DKMT_RECLAIMALLOCATIONS2* args);
 #define VIDMM_ALLOCATION_DATA_VERSION 1u
 
 /* What vidmm must be told of an allocation: the private driver data of each. */
-typedef struct _VIDMM_ALLOCATION_DATA {
+typedef struct VIDMM_ALLOCATION_DATA {
     UINT Version;
     UINT Flags;
     UINT64 Size;

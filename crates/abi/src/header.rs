@@ -200,7 +200,12 @@ impl Page {
         } else {
             ""
         };
-        self.line(0, &format!("{extension}typedef {keyword} _{name} {{"));
+        // Windows' tags begin with an underscore; ours are the name itself.
+        let underscore = if name.starts_with("VIDMM_") { "" } else { "_" };
+        self.line(
+            0,
+            &format!("{extension}typedef {keyword} {underscore}{name} {{"),
+        );
         self.content(1, ty);
         self.line(0, &format!("}} {name};"));
     }
