@@ -35,6 +35,9 @@ fn answers(function: &str) -> &'static [&'static str] {
         | "D3DKMTCreatePagingQueue"
         | "D3DKMTCreateAllocation"
         | "D3DKMTCreateAllocation2"
+        | "D3DKMTDestroyAllocation"
+        | "D3DKMTDestroyAllocation2"
+        | "D3DKMTOfferAllocations"
         | "D3DKMTReclaimAllocations"
         | "D3DKMTReclaimAllocations2" => &["STATUS_NO_MEMORY"],
         "D3DKMTLock2" => &["STATUS_GRAPHICS_TOO_MANY_REFERENCES"],
