@@ -129,9 +129,19 @@ impl<T: Copy> Array<T> {
 /// A list of handles of allocations of one device, where the caller has it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Handles {
-    pub(crate) handles: Array<UINT>,
-    /// Allocations of other devices are as good as none. Never 0.
-    pub(crate) device: UINT,
+    handles: Array<UINT>,
+    /// Allocations of other devices are as good as none.
+    device: UINT,
+}
+
+impl Handles {
+    /// Allocations of no device are other faces' of this process, and not to be had by C.
+    pub(crate) fn of(device: UINT, handles: Array<UINT>) -> Answer<Self> {
+        match device {
+            0 => Err(INVALID),
+            _ => Ok(Handles { handles, device }),
+        }
+    }
 }
 
 impl HandleList for Handles {

@@ -58,7 +58,7 @@ fn set_fault(face: &Face, faults: D3DKMT_VIDMM_ESCAPE_SETFAULT) -> Answer {
         return Err(INVALID);
     }
     face.pool.forbid_discards(never).map_err(refusal)?;
-    face.always_discard.store(always, Ordering::Relaxed);
+    face.set_always_discard(always);
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use vidmm_pool::{BatchError, Error, FaceGate, Pool};
 
 use crate::caller::Answer;
 use crate::objects::Objects;
-use crate::paging;
+use crate::{paging, shortcut};
 
 /// The adapter: the engine, and what WDDM has around it.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Face {
     pub(crate) gate: Arc<FaceGate>,
     pub(crate) objects: Objects,
     /// A tester's knob: what is offered is discarded at once.
-    pub(crate) always_discard: AtomicBool,
+    always_discard: AtomicBool,
     /// What the last SET_BUDGET said of the system segment, in bytes. Nothing is ever in it.
     pub(crate) system_budget_bytes: AtomicU64,
 }
@@ -50,6 +50,7 @@ impl Face {
                 return None;
             }
         };
+        shortcut::open(pool);
         Some(Face {
             pool,
             gate: FaceGate::new(in_child),
@@ -57,6 +58,15 @@ impl Face {
             always_discard: AtomicBool::new(false),
             system_budget_bytes: AtomicU64::new(0),
         })
+    }
+
+    /// Sets the tester's knob that everything offered is discarded at once.
+    pub(crate) fn set_always_discard(&self, always: bool) {
+        self.always_discard.store(always, Ordering::Relaxed);
+        match always {
+            true => shortcut::close(),
+            false => shortcut::open(self.pool),
+        }
     }
 
     /// After an offer: is what was offered to be discarded at once?

@@ -50,13 +50,17 @@ impl Results {
     }
 }
 
-/// Reclaims allocations, and says whether memory had to be supplied. Nothing on the way of the
-/// usual case can panic or wait.
-#[inline]
-pub(crate) fn allocations(face: &Face, list: &Handles, results: Results) -> Answer<bool> {
+/// Reclaims allocations, and says whether memory had to be supplied.
+pub(crate) fn allocations(
+    face: &Face,
+    device: D3DKMT_HANDLE,
+    handles: Array<D3DKMT_HANDLE>,
+    results: Results,
+) -> Answer<bool> {
+    let list = Handles::of(device, handles)?;
     let answer = |index, outcome| results.write(index, outcome);
     face.pool
-        .reclaim_list(list, results.answers(), answer)
+        .reclaim_list(&list, results.answers(), answer)
         .map_err(list_refusal)
 }
 
