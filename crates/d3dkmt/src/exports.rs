@@ -74,9 +74,10 @@ macro_rules! named {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTEnumAdapters2(args: *const D3DKMT_ENUMADAPTERS2) -> NTSTATUS {
     guarded(|| {
+        let face = Face::get()?;
         let args = place!(args)?;
         let first = optional(args.read().pAdapters)?;
-        adapter::enumerate(Face::get()?, args, first)
+        adapter::enumerate(face, args, first)
     })
 }
 
@@ -84,9 +85,10 @@ pub unsafe extern "C" fn D3DKMTEnumAdapters2(args: *const D3DKMT_ENUMADAPTERS2) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTEnumAdapters3(args: *mut D3DKMT_ENUMADAPTERS3) -> NTSTATUS {
     guarded(|| {
+        let face = Face::get()?;
         let args = place!(args)?;
         let first = optional(args.read().pAdapters)?;
-        adapter::enumerate_filtered(Face::get()?, args, first)
+        adapter::enumerate_filtered(face, args, first)
     })
 }
 
@@ -141,10 +143,11 @@ pub unsafe extern "C" fn D3DKMTDestroyPagingQueue(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTCreateAllocation(args: *mut D3DKMT_CREATEALLOCATION) -> NTSTATUS {
     guarded(|| {
+        let face = Face::get()?;
         let args = place!(args)?;
         let asked = args.read();
         let infos = array!(asked.pAllocationInfo, asked.NumAllocations)?;
-        create_with(args, infos.map(Infos1).as_ref())
+        create_with(face, args, infos.map(Infos1).as_ref())
     })
 }
 
@@ -152,22 +155,27 @@ pub unsafe extern "C" fn D3DKMTCreateAllocation(args: *mut D3DKMT_CREATEALLOCATI
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTCreateAllocation2(args: *mut D3DKMT_CREATEALLOCATION) -> NTSTATUS {
     guarded(|| {
+        let face = Face::get()?;
         let args = place!(args)?;
         let asked = args.read();
         let infos = asked.pAllocationInfo.cast::<D3DDDI_ALLOCATIONINFO2>();
         let infos = array!(infos, asked.NumAllocations)?;
-        create_with(args, infos.map(Infos2).as_ref())
+        create_with(face, args, infos.map(Infos2).as_ref())
     })
 }
 
-fn create_with(args: Place<D3DKMT_CREATEALLOCATION>, infos: Option<&impl Infos>) -> Answer {
+fn create_with(
+    face: &Face,
+    args: Place<D3DKMT_CREATEALLOCATION>,
+    infos: Option<&impl Infos>,
+) -> Answer {
     use vidmm_abi::D3DKMT_CREATEALLOCATIONFLAGS as Flags;
     let asked = args.read();
     let standard = match asked.Flags.contains(Flags::StandardAllocation) {
         true => Some(place!(asked.pPrivateDriverData.cast())?.read()),
         false => None,
     };
-    create::create(Face::get()?, args, infos, standard)
+    create::create(face, args, infos, standard)
 }
 
 /// The infos of version 1.
@@ -225,14 +233,16 @@ pub unsafe extern "C" fn D3DKMTDestroyAllocation(
     args: *const D3DKMT_DESTROYALLOCATION,
 ) -> NTSTATUS {
     guarded(|| {
+        let face = Face::get()?;
         let asked = place!(args)?.read();
-        destroy_with(&D3DKMT_DESTROYALLOCATION2 {
+        let asked = D3DKMT_DESTROYALLOCATION2 {
             hDevice: asked.hDevice,
             hResource: asked.hResource,
             phAllocationList: asked.phAllocationList,
             AllocationCount: asked.AllocationCount,
             Flags: D3DDDICB_DESTROYALLOCATION2FLAGS::default(),
-        })
+        };
+        destroy_with(face, &asked)
     })
 }
 
@@ -241,11 +251,10 @@ pub unsafe extern "C" fn D3DKMTDestroyAllocation(
 pub unsafe extern "C" fn D3DKMTDestroyAllocation2(
     args: *const D3DKMT_DESTROYALLOCATION2,
 ) -> NTSTATUS {
-    guarded(|| destroy_with(&place!(args)?.read()))
+    guarded(|| destroy_with(Face::get()?, &place!(args)?.read()))
 }
 
-fn destroy_with(asked: &D3DKMT_DESTROYALLOCATION2) -> Answer {
-    let face = Face::get()?;
+fn destroy_with(face: &Face, asked: &D3DKMT_DESTROYALLOCATION2) -> Answer {
     let manner = Manner::of(asked.Flags)?;
     let (device, count) = (asked.hDevice, asked.AllocationCount);
     match (asked.hResource, array!(asked.phAllocationList, count)?) {
@@ -262,13 +271,13 @@ fn destroy_with(asked: &D3DKMT_DESTROYALLOCATION2) -> Answer {
 /// `D3DKMTLock2`: makes the bytes of an allocation usable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTLock2(args: *mut D3DKMT_LOCK2) -> NTSTATUS {
-    status(place!(args).and_then(|args| lock::lock(Face::get()?, args)))
+    status(Face::get().and_then(|face| lock::lock(face, place!(args)?)))
 }
 
 /// `D3DKMTUnlock2`: takes a lock back.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTUnlock2(args: *const D3DKMT_UNLOCK2) -> NTSTATUS {
-    status(place!(args).and_then(|args| lock::unlock(Face::get()?, args)))
+    status(Face::get().and_then(|face| lock::unlock(face, place!(args)?)))
 }
 
 /// `D3DKMTSetAllocationPriority`: says how much allocations matter.
@@ -277,8 +286,8 @@ pub unsafe extern "C" fn D3DKMTSetAllocationPriority(
     args: *const D3DKMT_SETALLOCATIONPRIORITY,
 ) -> NTSTATUS {
     guarded(|| {
-        let asked = place!(args)?.read();
         let face = Face::get()?;
+        let asked = place!(args)?.read();
         let (device, count) = (asked.hDevice, asked.AllocationCount);
         match (asked.hResource, array!(asked.phAllocationList, count)?) {
             (0, Some(list)) if (1..=LIST_MAX).contains(&count) => {
@@ -306,6 +315,7 @@ pub unsafe extern "C" fn D3DKMTQueryVideoMemoryInfo(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTEscape(args: *const D3DKMT_ESCAPE) -> NTSTATUS {
     guarded(|| {
+        let face = Face::get()?;
         let asked = place!(args)?.read();
         let data = match asked.PrivateDriverDataSize as usize {
             size if size == size_of::<D3DKMT_VIDMM_ESCAPE>() => {
@@ -313,7 +323,7 @@ pub unsafe extern "C" fn D3DKMTEscape(args: *const D3DKMT_ESCAPE) -> NTSTATUS {
             }
             _ => None,
         };
-        escape::escape(Face::get()?, &asked, data)
+        escape::escape(face, &asked, data)
     })
 }
 

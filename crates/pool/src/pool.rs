@@ -519,6 +519,13 @@ impl<K: Kernel> Pool<K> {
         Ok(())
     }
 
+    /// Whether this is a child made by `fork` while `VIDMM_FORK=drop` kept the memory out of it:
+    /// everything is refused.
+    #[must_use]
+    pub fn is_left_out(&self) -> bool {
+        self.left_out.load(Ordering::Relaxed)
+    }
+
     /// The budget in force, in bytes.
     #[must_use]
     pub fn budget_bytes(&self) -> u64 {
