@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 use std::ptr::NonNull;
 
-use vidmm_abi::{NTSTATUS, STATUS_INVALID_PARAMETER, UINT};
+use vidmm_abi::{BOOL, NTSTATUS, STATUS_INVALID_PARAMETER, UINT};
 use vidmm_pool::{BATCH_MAX, Handle, HandleList, Slot};
 
 /// What functions here answer.
@@ -126,12 +126,31 @@ impl<T: Copy> Array<T> {
     }
 }
 
+impl Array<BOOL> {
+    /// Writes a 0 into each.
+    pub(crate) fn clear(&self) {
+        // SAFETY: the array is there, as its maker promised, and the interface lets the call write
+        // it.
+        unsafe { self.first.0.write_bytes(0, self.len) };
+    }
+}
+
 /// A list of handles of allocations of one device, where the caller has it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Handles {
-    pub(crate) handles: Array<UINT>,
-    /// Allocations of other devices are as good as none. Never 0.
-    pub(crate) device: UINT,
+    handles: Array<UINT>,
+    /// Allocations of other devices are as good as none.
+    device: UINT,
+}
+
+impl Handles {
+    /// Allocations of no device are other faces' of this process, and not to be had by C.
+    pub(crate) fn of(device: UINT, handles: Array<UINT>) -> Answer<Self> {
+        match device {
+            0 => Err(INVALID),
+            _ => Ok(Handles { handles, device }),
+        }
+    }
 }
 
 impl HandleList for Handles {

@@ -4,9 +4,8 @@ use vidmm_abi::{D3DDDICB_DESTROYALLOCATION2FLAGS, D3DKMT_HANDLE, STATUS_NO_MEMOR
 use vidmm_pool::{Error, Handle};
 
 use crate::caller::{Answer, Array, INVALID};
-use crate::escape::members_of;
 use crate::face::{Face, refusal};
-use crate::lists::resource_of;
+use crate::lists::{members_of, resource_of};
 use crate::lock::allocation_of;
 
 /// How it is to be done.
@@ -40,7 +39,7 @@ pub(crate) fn resource(
     let _pass = face.gate.enter();
     let resource = resource_of(face, device, resource)?;
     let members = members_of(face, resource)?;
-    for &member in &members {
+    for member in members.clone() {
         require_unlocked(face, member)?;
     }
     // From here on nobody finds the resource, or adds to it.
@@ -102,7 +101,7 @@ fn charge_of(face: &Face, handle: Handle, manner: Manner) -> u64 {
 
 /// Ends what was found to be in order. One that another thread has locked or destroyed since is
 /// treated as if that had come first (2.7).
-fn end_all(face: &Face, handles: Vec<Handle>, manner: Manner) -> Answer {
+fn end_all(face: &Face, handles: impl IntoIterator<Item = Handle>, manner: Manner) -> Answer {
     let mut bytes = 0;
     for handle in handles {
         let charge_bytes = charge_of(face, handle, manner);

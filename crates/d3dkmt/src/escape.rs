@@ -9,10 +9,11 @@ use vidmm_abi::{
     D3DKMT_VIDMM_ESCAPE_SETFAULT, D3DKMT_VIDMMESCAPETYPE_EVICT, D3DKMT_VIDMMESCAPETYPE_GET_BUDGET,
     D3DKMT_VIDMMESCAPETYPE_SET_BUDGET, D3DKMT_VIDMMESCAPETYPE_SETFAULT,
 };
-use vidmm_pool::{GroupId, Handle, MAX_ALLOCATIONS};
+use vidmm_pool::{GroupId, Handle};
 
 use crate::caller::{Answer, INVALID, Place};
 use crate::face::{Face, refusal};
+use crate::lists::members_of;
 use crate::objects::Kind;
 
 /// `data` is the private data, if they have the size of a VIDMM escape.
@@ -58,7 +59,7 @@ fn set_fault(face: &Face, faults: D3DKMT_VIDMM_ESCAPE_SETFAULT) -> Answer {
         return Err(INVALID);
     }
     face.pool.forbid_discards(never).map_err(refusal)?;
-    face.always_discard.store(always, Ordering::Relaxed);
+    face.set_always_discard(always);
     Ok(())
 }
 
@@ -91,20 +92,6 @@ fn evict(face: &Face, device: D3DKMT_HANDLE, what: D3DKMT_VIDMM_ESCAPE_EVICT) ->
         _ => return Err(INVALID),
     }
     Ok(())
-}
-
-/// The members of a resource, in memory of their own.
-pub(crate) fn members_of(face: &Face, resource: GroupId) -> Answer<Vec<Handle>> {
-    let mut members = Vec::new();
-    loop {
-        let count = face.pool.members(resource, &mut members).map_err(refusal)?;
-        if count <= members.len() {
-            members.truncate(count);
-            return Ok(members.into_iter().filter_map(Handle::from_raw).collect());
-        }
-        let room = count.next_power_of_two().min(MAX_ALLOCATIONS as usize);
-        members.resize(room, 0);
-    }
 }
 
 fn set_budget(face: &Face, budget: D3DKMT_VIDMM_ESCAPE_SETBUDGET) -> Answer {

@@ -24,10 +24,10 @@ use vidmm_abi::{
     D3DKMT_ENUMADAPTERS2, D3DKMT_ENUMADAPTERS3, D3DKMT_ESCAPE, D3DKMT_HANDLE, D3DKMT_LOCK2,
     D3DKMT_OFFERALLOCATIONS, D3DKMT_OPENADAPTERFROMLUID, D3DKMT_QUERYVIDEOMEMORYINFO,
     D3DKMT_RECLAIMALLOCATIONS, D3DKMT_RECLAIMALLOCATIONS2, D3DKMT_SETALLOCATIONPRIORITY,
-    D3DKMT_UNLOCK2, D3DKMT_VIDMM_ESCAPE, NTSTATUS, UINT,
+    D3DKMT_UNLOCK2, D3DKMT_VIDMM_ESCAPE, NTSTATUS, STATUS_SUCCESS, UINT,
 };
 
-use crate::caller::{Answer, Array, Handles, INVALID, LIST_MAX, Place, private_data};
+use crate::caller::{Answer, Array, INVALID, LIST_MAX, Place, private_data};
 use crate::create::{Info, Infos};
 use crate::destroy::Manner;
 use crate::face::{Face, guarded, status};
@@ -35,6 +35,7 @@ use crate::lists::Named;
 use crate::reclaim::Results;
 use crate::{
     adapter, create, destroy, device, escape, lock, memory, offer, paging, priority, reclaim,
+    shortcut,
 };
 
 /// The structure at the address that C passed.
@@ -73,9 +74,10 @@ macro_rules! named {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTEnumAdapters2(args: *const D3DKMT_ENUMADAPTERS2) -> NTSTATUS {
     guarded(|| {
+        let face = Face::get()?;
         let args = place!(args)?;
         let first = optional(args.read().pAdapters)?;
-        adapter::enumerate(Face::get()?, args, first)
+        adapter::enumerate(face, args, first)
     })
 }
 
@@ -83,9 +85,10 @@ pub unsafe extern "C" fn D3DKMTEnumAdapters2(args: *const D3DKMT_ENUMADAPTERS2) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTEnumAdapters3(args: *mut D3DKMT_ENUMADAPTERS3) -> NTSTATUS {
     guarded(|| {
+        let face = Face::get()?;
         let args = place!(args)?;
         let first = optional(args.read().pAdapters)?;
-        adapter::enumerate_filtered(Face::get()?, args, first)
+        adapter::enumerate_filtered(face, args, first)
     })
 }
 
@@ -140,10 +143,11 @@ pub unsafe extern "C" fn D3DKMTDestroyPagingQueue(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTCreateAllocation(args: *mut D3DKMT_CREATEALLOCATION) -> NTSTATUS {
     guarded(|| {
+        let face = Face::get()?;
         let args = place!(args)?;
         let asked = args.read();
         let infos = array!(asked.pAllocationInfo, asked.NumAllocations)?;
-        create_with(args, infos.map(Infos1).as_ref())
+        create_with(face, args, infos.map(Infos1).as_ref())
     })
 }
 
@@ -151,22 +155,27 @@ pub unsafe extern "C" fn D3DKMTCreateAllocation(args: *mut D3DKMT_CREATEALLOCATI
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTCreateAllocation2(args: *mut D3DKMT_CREATEALLOCATION) -> NTSTATUS {
     guarded(|| {
+        let face = Face::get()?;
         let args = place!(args)?;
         let asked = args.read();
         let infos = asked.pAllocationInfo.cast::<D3DDDI_ALLOCATIONINFO2>();
         let infos = array!(infos, asked.NumAllocations)?;
-        create_with(args, infos.map(Infos2).as_ref())
+        create_with(face, args, infos.map(Infos2).as_ref())
     })
 }
 
-fn create_with(args: Place<D3DKMT_CREATEALLOCATION>, infos: Option<&impl Infos>) -> Answer {
+fn create_with(
+    face: &Face,
+    args: Place<D3DKMT_CREATEALLOCATION>,
+    infos: Option<&impl Infos>,
+) -> Answer {
     use vidmm_abi::D3DKMT_CREATEALLOCATIONFLAGS as Flags;
     let asked = args.read();
     let standard = match asked.Flags.contains(Flags::StandardAllocation) {
         true => Some(place!(asked.pPrivateDriverData.cast())?.read()),
         false => None,
     };
-    create::create(Face::get()?, args, infos, standard)
+    create::create(face, args, infos, standard)
 }
 
 /// The infos of version 1.
@@ -224,14 +233,16 @@ pub unsafe extern "C" fn D3DKMTDestroyAllocation(
     args: *const D3DKMT_DESTROYALLOCATION,
 ) -> NTSTATUS {
     guarded(|| {
+        let face = Face::get()?;
         let asked = place!(args)?.read();
-        destroy_with(&D3DKMT_DESTROYALLOCATION2 {
+        let asked = D3DKMT_DESTROYALLOCATION2 {
             hDevice: asked.hDevice,
             hResource: asked.hResource,
             phAllocationList: asked.phAllocationList,
             AllocationCount: asked.AllocationCount,
             Flags: D3DDDICB_DESTROYALLOCATION2FLAGS::default(),
-        })
+        };
+        destroy_with(face, &asked)
     })
 }
 
@@ -240,11 +251,10 @@ pub unsafe extern "C" fn D3DKMTDestroyAllocation(
 pub unsafe extern "C" fn D3DKMTDestroyAllocation2(
     args: *const D3DKMT_DESTROYALLOCATION2,
 ) -> NTSTATUS {
-    guarded(|| destroy_with(&place!(args)?.read()))
+    guarded(|| destroy_with(Face::get()?, &place!(args)?.read()))
 }
 
-fn destroy_with(asked: &D3DKMT_DESTROYALLOCATION2) -> Answer {
-    let face = Face::get()?;
+fn destroy_with(face: &Face, asked: &D3DKMT_DESTROYALLOCATION2) -> Answer {
     let manner = Manner::of(asked.Flags)?;
     let (device, count) = (asked.hDevice, asked.AllocationCount);
     match (asked.hResource, array!(asked.phAllocationList, count)?) {
@@ -261,13 +271,13 @@ fn destroy_with(asked: &D3DKMT_DESTROYALLOCATION2) -> Answer {
 /// `D3DKMTLock2`: makes the bytes of an allocation usable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTLock2(args: *mut D3DKMT_LOCK2) -> NTSTATUS {
-    status(place!(args).and_then(|args| lock::lock(Face::get()?, args)))
+    status(Face::get().and_then(|face| lock::lock(face, place!(args)?)))
 }
 
 /// `D3DKMTUnlock2`: takes a lock back.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTUnlock2(args: *const D3DKMT_UNLOCK2) -> NTSTATUS {
-    status(place!(args).and_then(|args| lock::unlock(Face::get()?, args)))
+    status(Face::get().and_then(|face| lock::unlock(face, place!(args)?)))
 }
 
 /// `D3DKMTSetAllocationPriority`: says how much allocations matter.
@@ -276,8 +286,8 @@ pub unsafe extern "C" fn D3DKMTSetAllocationPriority(
     args: *const D3DKMT_SETALLOCATIONPRIORITY,
 ) -> NTSTATUS {
     guarded(|| {
-        let asked = place!(args)?.read();
         let face = Face::get()?;
+        let asked = place!(args)?.read();
         let (device, count) = (asked.hDevice, asked.AllocationCount);
         match (asked.hResource, array!(asked.phAllocationList, count)?) {
             (0, Some(list)) if (1..=LIST_MAX).contains(&count) => {
@@ -305,6 +315,7 @@ pub unsafe extern "C" fn D3DKMTQueryVideoMemoryInfo(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTEscape(args: *const D3DKMT_ESCAPE) -> NTSTATUS {
     guarded(|| {
+        let face = Face::get()?;
         let asked = place!(args)?.read();
         let data = match asked.PrivateDriverDataSize as usize {
             size if size == size_of::<D3DKMT_VIDMM_ESCAPE>() => {
@@ -312,7 +323,7 @@ pub unsafe extern "C" fn D3DKMTEscape(args: *const D3DKMT_ESCAPE) -> NTSTATUS {
             }
             _ => None,
         };
-        escape::escape(Face::get()?, &asked, data)
+        escape::escape(face, &asked, data)
     })
 }
 
@@ -320,22 +331,44 @@ pub unsafe extern "C" fn D3DKMTEscape(args: *const D3DKMT_ESCAPE) -> NTSTATUS {
 /// reclaimed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTOfferAllocations(args: *const D3DKMT_OFFERALLOCATIONS) -> NTSTATUS {
-    let offered = || -> Answer {
+    let place = place!(args).ok();
+    if let (Some(engine), Some(place)) = (shortcut::engine(), place) {
+        let asked = place.read();
+        if let Some(handle) = only_one(asked.pResources, asked.HandleList, asked.NumAllocations)
+            && let Ok(mode) = offer::mode_of(asked.Priority, asked.Flags)
+            && asked.hDevice != 0
+            && engine.offer_at_once(handle, asked.hDevice, mode)
+        {
+            return STATUS_SUCCESS;
+        }
+    }
+    offer_the_long_way(args)
+}
+
+#[inline(never)]
+fn offer_the_long_way(args: *const D3DKMT_OFFERALLOCATIONS) -> NTSTATUS {
+    guarded(|| {
+        let face = Face::get()?;
         let asked = place!(args)?.read();
         let mode = offer::mode_of(asked.Priority, asked.Flags)?;
-        let face = Face::get()?;
-        let device = asked.hDevice;
         match named!(asked.pResources, asked.HandleList, asked.NumAllocations)? {
-            Named::Allocations(handles) if device != 0 => {
-                offer::allocations(face, Handles { handles, device }, mode)
-            }
-            Named::Resources(resources) if device != 0 => {
-                offer::resources(face, device, resources, mode)
-            }
-            _ => Err(INVALID),
+            Named::Allocations(handles) => offer::allocations(face, asked.hDevice, handles, mode),
+            Named::Resources(resources) => offer::resources(face, asked.hDevice, resources, mode),
         }
-    };
-    status(offered())
+    })
+}
+
+/// The handle of a list that names one allocation, and is in order.
+#[inline]
+fn only_one(
+    resources: *const D3DKMT_HANDLE,
+    allocations: *const D3DKMT_HANDLE,
+    count: UINT,
+) -> Option<D3DKMT_HANDLE> {
+    if count != 1 || !resources.is_null() {
+        return None;
+    }
+    Some(place!(allocations).ok()?.read())
 }
 
 /// `D3DKMTReclaimAllocations`: reclaims what was offered and tells what was lost.
@@ -343,9 +376,28 @@ pub unsafe extern "C" fn D3DKMTOfferAllocations(args: *const D3DKMT_OFFERALLOCAT
 pub unsafe extern "C" fn D3DKMTReclaimAllocations(
     args: *const D3DKMT_RECLAIMALLOCATIONS,
 ) -> NTSTATUS {
-    let reclaimed = || -> Answer {
-        let asked = place!(args)?.read();
+    let place = place!(args).ok();
+    if let (Some(engine), Some(place)) = (shortcut::engine(), place) {
+        let asked = place.read();
+        if let Some(handle) = only_one(asked.pResources, asked.HandleList, asked.NumAllocations)
+            && let Ok(discarded) = array!(asked.pDiscarded, 1)
+            && asked.hDevice != 0
+            && engine.reclaim_at_once(handle, asked.hDevice)
+        {
+            if let Some(discarded) = discarded {
+                discarded.set(0, 0);
+            }
+            return STATUS_SUCCESS;
+        }
+    }
+    reclaim_the_long_way(args)
+}
+
+#[inline(never)]
+fn reclaim_the_long_way(args: *const D3DKMT_RECLAIMALLOCATIONS) -> NTSTATUS {
+    guarded(|| {
         let face = Face::get()?;
+        let asked = place!(args)?.read();
         let named = named!(asked.pResources, asked.HandleList, asked.NumAllocations)?;
         let results = match array!(asked.pDiscarded, asked.NumAllocations)? {
             Some(results) => Results::Discarded(results),
@@ -353,8 +405,7 @@ pub unsafe extern "C" fn D3DKMTReclaimAllocations(
         };
         reclaim_named(face, asked.hDevice, named, results)?;
         Ok(())
-    };
-    status(reclaimed())
+    })
 }
 
 /// `D3DKMTReclaimAllocations2`: reclaims what was offered and tells what was lost, and what is dead.
@@ -362,10 +413,10 @@ pub unsafe extern "C" fn D3DKMTReclaimAllocations(
 pub unsafe extern "C" fn D3DKMTReclaimAllocations2(
     args: *mut D3DKMT_RECLAIMALLOCATIONS2,
 ) -> NTSTATUS {
-    let reclaimed = || -> Answer {
+    guarded(|| {
+        let face = Face::get()?;
         let args = place!(args)?;
         let asked = args.read();
-        let face = Face::get()?;
         let (device, value) = face.objects.paging_queue(asked.hPagingQueue)?;
         let named = named!(asked.pResources, asked.HandleList, asked.NumAllocations)?;
         let results = match array!(asked.pDiscarded, asked.NumAllocations)? {
@@ -376,11 +427,9 @@ pub unsafe extern "C" fn D3DKMTReclaimAllocations2(
         let value = reclaim::fence_value(face, asked.hPagingQueue, supplied, value);
         args.update(|args| args.PagingFenceValue = value);
         Ok(())
-    };
-    status(reclaimed())
+    })
 }
 
-#[inline]
 fn reclaim_named(
     face: &Face,
     device: D3DKMT_HANDLE,
@@ -388,12 +437,7 @@ fn reclaim_named(
     results: Results,
 ) -> Answer<bool> {
     match named {
-        Named::Allocations(handles) if device != 0 => {
-            reclaim::allocations(face, &Handles { handles, device }, results)
-        }
-        Named::Resources(resources) if device != 0 => {
-            reclaim::resources(face, device, resources, results)
-        }
-        _ => Err(INVALID),
+        Named::Allocations(handles) => reclaim::allocations(face, device, handles, results),
+        Named::Resources(resources) => reclaim::resources(face, device, resources, results),
     }
 }

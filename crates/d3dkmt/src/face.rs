@@ -12,7 +12,7 @@ use vidmm_pool::{BatchError, Error, FaceGate, Pool};
 
 use crate::caller::Answer;
 use crate::objects::Objects;
-use crate::paging;
+use crate::{paging, shortcut};
 
 /// The adapter: the engine, and what WDDM has around it.
 #[derive(Debug)]
@@ -21,7 +21,9 @@ pub(crate) struct Face {
     pub(crate) gate: Arc<FaceGate>,
     pub(crate) objects: Objects,
     /// A tester's knob: what is offered is discarded at once.
-    pub(crate) always_discard: AtomicBool,
+    always_discard: AtomicBool,
+    /// This is a child, and the memory was left behind.
+    removed: AtomicBool,
     /// What the last SET_BUDGET said of the system segment, in bytes. Nothing is ever in it.
     pub(crate) system_budget_bytes: AtomicU64,
 }
@@ -33,12 +35,16 @@ impl Face {
     ///
     /// # Errors
     /// [`STATUS_UNSUCCESSFUL`]: the environment asks for something that cannot be; the first such
-    /// call says so on standard error.
+    /// call says so on standard error. [`STATUS_DEVICE_REMOVED`] in a child made by `fork` without
+    /// the memory (`VIDMM_FORK=drop`).
     #[inline]
-    pub(crate) fn get() -> Answer<&'static Self> {
-        FACE.get_or_init(Self::make)
-            .as_ref()
-            .ok_or(STATUS_UNSUCCESSFUL)
+    pub(crate) fn get() -> Answer<&'static Face> {
+        let face = FACE.get_or_init(Self::make);
+        let face = face.as_ref().ok_or(STATUS_UNSUCCESSFUL)?;
+        match face.removed.load(Ordering::Relaxed) {
+            false => Ok(face),
+            true => Err(STATUS_DEVICE_REMOVED),
+        }
     }
 
     #[cold]
@@ -50,13 +56,24 @@ impl Face {
                 return None;
             }
         };
+        shortcut::open(pool);
         Some(Face {
             pool,
             gate: FaceGate::new(in_child),
             objects: Objects::new(),
             always_discard: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
             system_budget_bytes: AtomicU64::new(0),
         })
+    }
+
+    /// Sets the tester's knob that everything offered is discarded at once.
+    pub(crate) fn set_always_discard(&self, always: bool) {
+        self.always_discard.store(always, Ordering::Relaxed);
+        match always {
+            true => shortcut::close(),
+            false => shortcut::open(self.pool),
+        }
     }
 
     /// After an offer: is what was offered to be discarded at once?
@@ -76,6 +93,10 @@ fn complain(line: &str) {
 fn in_child() {
     // Not made yet, perhaps just being made by a thread that did not come along: nothing to do.
     if let Some(Some(face)) = FACE.get() {
+        if face.pool.is_left_out() {
+            face.removed.store(true, Ordering::Relaxed);
+            shortcut::close();
+        }
         paging::in_child(face);
     }
 }

@@ -20,6 +20,7 @@
 //! | `adapter`, `device`, `paging`, `fence` | finding and opening; devices; paging queues; their fences |
 //! | `create`, `destroy`, `lock`, `priority` | allocations and resources |
 //! | `offer`, `reclaim`, `lists` | what it is all for, and the lists that it works on |
+//! | `shortcut` | the way past most of the above for one allocation |
 //! | `memory`, `escape` | figures; a tester's knobs |
 //!
 //! # Locks
@@ -45,5 +46,6 @@ mod offer;
 mod paging;
 mod priority;
 mod reclaim;
+mod shortcut;
 
 pub use exports::*;

@@ -178,3 +178,27 @@ pub(crate) fn resource_of(
         _ => Err(INVALID),
     }
 }
+
+/// The members of a resource, in memory of their own.
+pub(crate) fn members_of(
+    face: &Face,
+    resource: GroupId,
+) -> Answer<impl Iterator<Item = Handle> + Clone> {
+    let mut members = Vec::new();
+    loop {
+        let count = face
+            .pool
+            .members(resource, &mut members)
+            .map_err(|_| INVALID)?;
+        if count <= members.len() {
+            members.truncate(count);
+            return Ok(members.into_iter().filter_map(Handle::from_raw));
+        }
+        let room = count.next_power_of_two().min(MAX_ALLOCATIONS as usize);
+        let more = room.saturating_sub(members.len());
+        members
+            .try_reserve_exact(more)
+            .map_err(|_| STATUS_NO_MEMORY)?;
+        members.resize(room, 0);
+    }
+}

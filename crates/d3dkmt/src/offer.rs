@@ -34,9 +34,14 @@ pub(crate) fn mode_of(
     })
 }
 
-/// Offers allocations. Nothing on the way of the usual case can panic or wait.
-#[inline]
-pub(crate) fn allocations(face: &Face, list: Handles, mode: OfferMode) -> Answer {
+/// Offers allocations.
+pub(crate) fn allocations(
+    face: &Face,
+    device: D3DKMT_HANDLE,
+    handles: Array<D3DKMT_HANDLE>,
+    mode: OfferMode,
+) -> Answer {
+    let list = Handles::of(device, handles)?;
     face.pool.offer_list(&list, mode).map_err(list_refusal)?;
     if face.always_discards() {
         discard_now(face, &list)?;

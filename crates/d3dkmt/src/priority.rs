@@ -3,9 +3,8 @@
 use vidmm_abi::{D3DKMT_HANDLE, UINT};
 
 use crate::caller::{Answer, Array, INVALID};
-use crate::escape::members_of;
 use crate::face::{Face, refusal};
-use crate::lists::resource_of;
+use crate::lists::{members_of, resource_of};
 use crate::lock::allocation_of;
 
 /// All members of a resource get one priority.

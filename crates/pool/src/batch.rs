@@ -78,6 +78,14 @@ struct Frame<'a> {
     words: [Word; FRAME],
 }
 
+/// A list reclaim as a whole.
+struct All<'l, L: ?Sized> {
+    list: &'l L,
+    answers: Answers,
+    /// The time to be written into histories on the way; `None`: not on the way.
+    notes: Option<u32>,
+}
+
 impl<K: Kernel> Pool<K> {
     #[inline]
     fn at<L: HandleList + ?Sized>(&self, list: &L, index: usize) -> Result<SlotRef<'_>, SlotError> {
@@ -99,6 +107,35 @@ impl<K: Kernel> Pool<K> {
         match list.admits(slot.slot()) {
             true => Ok(slot),
             false => Err(SlotError::BadHandle),
+        }
+    }
+
+    /// Whether item `index` is one that the list may name, in a state that `fits`.
+    #[inline]
+    fn is_fit<L: HandleList + ?Sized>(
+        &self,
+        list: &L,
+        index: usize,
+        fits: impl Fn(Word) -> bool,
+    ) -> bool {
+        self.admitted(list, index)
+            .and_then(|slot| slot.load())
+            .is_ok_and(fits)
+    }
+
+    /// What is wrong with offering item `index`, if it still is.
+    #[cold]
+    fn look_at_offer<L: HandleList + ?Sized>(
+        &self,
+        list: &L,
+        index: usize,
+    ) -> Result<(), SlotError> {
+        let word = self.admitted(list, index)?.load()?;
+        match word.state() {
+            State::Committed if word.locks() != 0 => Err(SlotError::Locked),
+            State::Committed | State::Offered | State::Discarded => Ok(()),
+            State::Dead => Err(SlotError::NotCommitted),
+            State::Empty => Err(SlotError::BadHandle),
         }
     }
 
@@ -134,17 +171,10 @@ impl<K: Kernel> Pool<K> {
         count: usize,
     ) -> Result<(), BatchError> {
         for index in 0..count {
-            let slot = self
-                .admitted(list, index)
-                .map_err(|error| BatchError::at(index, error))?;
-            let word = slot.load().map_err(|error| BatchError::at(index, error))?;
-            let wrong = match word.state() {
-                State::Committed if word.locks() != 0 => SlotError::Locked,
-                State::Committed | State::Offered | State::Discarded => continue,
-                State::Dead => SlotError::NotCommitted,
-                State::Empty => SlotError::BadHandle,
-            };
-            return Err(BatchError::at(index, wrong));
+            if !self.is_fit(list, index, Word::is_offerable) {
+                self.look_at_offer(list, index)
+                    .map_err(|error| BatchError::at(index, error))?;
+            }
         }
         for index in 0..count {
             if let Ok(slot) = self.at(list, index) {
@@ -154,10 +184,9 @@ impl<K: Kernel> Pool<K> {
         Ok(())
     }
 
-    /// Reclaims all items and calls `answer` for each, in the caller's order, once all is decided;
-    /// never if they are [`Answers::Unwanted`]. A handle that appears twice gets the same answer
-    /// at both places. Says whether any of it was found without its content, so that memory had to
-    /// be supplied.
+    /// Reclaims all items. Says `false` if all of them were intact. If not, and answers are not
+    /// [`Answers::Unwanted`], it has called `answer` for each, in the caller's order, once all was
+    /// decided; a handle that appears twice got the same answer at both places.
     ///
     /// # Errors
     /// [`Error::BadCount`], [`Error::BadHandle`]: nothing was changed. [`Error::NoMemory`],
@@ -178,9 +207,6 @@ impl<K: Kernel> Pool<K> {
             let found = slot.reclaim().map_err(|error| BatchError::at(0, error))?;
             if let Reclaim::Intact(_) = found {
                 slot.note_reclaim(self.signals.now_ticks());
-                if answers != Answers::Unwanted {
-                    answer(0, Outcome::Intact);
-                }
                 return Ok(false);
             }
             if answers == Answers::Unwanted {
@@ -207,19 +233,25 @@ impl<K: Kernel> Pool<K> {
         count: usize,
         answer: &mut impl FnMut(usize, Outcome),
     ) -> Result<bool, BatchError> {
+        let mut intact = true;
         for index in 0..count {
-            let slot = self
-                .admitted(list, index)
-                .map_err(|error| BatchError::at(index, error))?;
-            let word = slot.load().map_err(|error| BatchError::at(index, error))?;
-            if word.state() == State::Empty {
-                return Err(BatchError::at(index, SlotError::BadHandle));
+            if !self.is_fit(list, index, Word::is_intact) {
+                self.admitted(list, index)
+                    .and_then(|slot| slot.load())
+                    .map_err(|error| BatchError::at(index, error))?;
+                intact = false;
             }
         }
         if count > BATCH_MAX {
             return self.reclaim_long(list, answers, answer);
         }
-        self.reclaim_from(list, answers, None, 0, true, answer)
+        let all = All {
+            list,
+            answers,
+            // Found intact, nothing is likely to be missing, so histories are written on the way.
+            notes: intact.then(|| self.signals.now_ticks()),
+        };
+        self.reclaim_from(&all, None, 0, true, answer)
     }
 
     /// As [`Pool::reclaim_from`], for lists that are too long for the stack.
@@ -233,11 +265,7 @@ impl<K: Kernel> Pool<K> {
         if words.try_reserve_exact(list.count()).is_err() {
             return Err(BatchError::whole(Error::Kernel { wanted_bytes: 0 }));
         }
-        let reclaim = |index| match self.at(list, index).and_then(|slot| slot.reclaim()) {
-            Ok(Reclaim::Intact(before)) => Some(before),
-            Ok(Reclaim::Discarded(_) | Reclaim::Dead) | Err(_) => None,
-        };
-        words.extend((0..list.count()).map(reclaim));
+        words.extend((0..list.count()).map(|index| self.reclaim_word(list, index, None)));
         self.settle(list, answers, &words, answer)
     }
 
@@ -245,42 +273,86 @@ impl<K: Kernel> Pool<K> {
     /// next; the last one settles what was found discarded anywhere.
     fn reclaim_from<L: HandleList + ?Sized>(
         &self,
-        list: &L,
-        answers: Answers,
+        all: &All<'_, L>,
         above: Option<&Frame<'_>>,
         first: usize,
         mut intact: bool,
         answer: &mut impl FnMut(usize, Outcome),
     ) -> Result<bool, BatchError> {
-        let end = list.count().min(first + FRAME);
-        let mut frame = Frame {
+        let list = all.list;
+        let count = list.count();
+        let left = count - first;
+        let frame = Frame {
             above,
             first,
-            words: [Word::default(); FRAME],
+            words: std::array::from_fn(|place| {
+                if place >= left {
+                    return Word::default();
+                }
+                let before = self.reclaim_word(list, first + place, all.notes);
+                intact &= before.is_some();
+                before.unwrap_or_default()
+            }),
         };
-        for index in first..end {
-            // Destroyed since it was validated: as if it had been discarded before, too.
-            match self.at(list, index).and_then(|slot| slot.reclaim()) {
-                Ok(Reclaim::Intact(before)) => frame.words[index - first] = before,
-                Ok(Reclaim::Discarded(_) | Reclaim::Dead) | Err(_) => intact = false,
-            }
-        }
-        if end < list.count() {
-            return self.reclaim_from(list, answers, Some(&frame), end, intact, answer);
+        if left > FRAME {
+            return self.reclaim_from(all, Some(&frame), first + FRAME, intact, answer);
         }
         if !intact {
-            return self.settle(list, answers, &collect(&frame, list.count()), answer);
+            let words = collect(&frame, count);
+            if all.notes.is_some() {
+                self.unnote(list, &words);
+            }
+            return self.settle(list, all.answers, &words, answer);
         }
+        if all.notes.is_none() {
+            self.note_all(list);
+        }
+        Ok(false)
+    }
+
+    /// Reclaims one item of a list and says which word that replaced; `None` if it is not there.
+    #[inline]
+    fn reclaim_word<L: HandleList + ?Sized>(
+        &self,
+        list: &L,
+        index: usize,
+        notes: Option<u32>,
+    ) -> Option<Word> {
+        let slot = self.at(list, index).ok()?;
+        let before = match slot.reclaim_at_once() {
+            Some(before) => before,
+            // Destroyed since it was validated: as if it had been discarded before, too.
+            None => match slot.reclaim() {
+                Ok(Reclaim::Intact(before)) => before,
+                Ok(Reclaim::Discarded(_) | Reclaim::Dead) | Err(_) => return None,
+            },
+        };
+        if let Some(now_ticks) = notes {
+            slot.note_reclaim(now_ticks);
+        }
+        Some(before)
+    }
+
+    /// The histories of a list that was found intact after all.
+    #[cold]
+    fn note_all<L: HandleList + ?Sized>(&self, list: &L) {
         let now_ticks = self.signals.now_ticks();
         for index in 0..list.count() {
             if let Ok(slot) = self.at(list, index) {
                 slot.note_reclaim(now_ticks);
             }
-            if answers != Answers::Unwanted {
-                answer(index, Outcome::Intact);
+        }
+    }
+
+    /// Something was discarded after all had been found intact: the histories are written when the
+    /// call has succeeded.
+    #[cold]
+    fn unnote<L: HandleList + ?Sized>(&self, list: &L, words: &[Option<Word>]) {
+        for (index, word) in words.iter().enumerate() {
+            if let (Some(_), Ok(slot)) = (word, self.at(list, index)) {
+                slot.unnote_reclaim();
             }
         }
-        Ok(false)
     }
 
     /// The rest of a list reclaim that may have met something discarded. `words` are those that

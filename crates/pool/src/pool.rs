@@ -357,11 +357,50 @@ impl<K: Kernel> Pool<K> {
 
     #[inline]
     pub(crate) fn offer_slot(&self, slot: &SlotRef<'_>, mode: OfferMode) -> Result<(), Error> {
-        slot.offer(mode)?;
+        if !slot.offer_at_once(mode) {
+            slot.offer(mode)?;
+        }
+        self.note_offer(slot, mode);
+        Ok(())
+    }
+
+    #[inline]
+    fn note_offer(&self, slot: &SlotRef<'_>, mode: OfferMode) {
         slot.note_offer(self.signals.now_ticks());
         self.signals
             .offered(|| mode.class.effective(slot.slot().priority()));
-        Ok(())
+    }
+
+    /// Offers the allocation with these 32 bits as its handle in the usual case: it is of this
+    /// device, not locked, and nobody else is at it. If it is not so, nothing was changed, and
+    /// [`Pool::offer_list`] finds out why.
+    #[inline]
+    pub fn offer_at_once(&self, raw: u32, device: u32, mode: OfferMode) -> bool {
+        let slot = Handle::from_raw(raw).and_then(|handle| self.table.get(handle).ok());
+        let Some(slot) = slot else {
+            return false;
+        };
+        let offered = slot.slot().device() == device && slot.offer_at_once(mode);
+        if offered {
+            self.note_offer(&slot, mode);
+        }
+        offered
+    }
+
+    /// Reclaims the allocation with these 32 bits as its handle in the usual case: it is of this
+    /// device, offered and intact, and nobody else is at it. If it is not so, nothing was changed,
+    /// and [`Pool::reclaim_list`] finds out why.
+    #[inline]
+    pub fn reclaim_at_once(&self, raw: u32, device: u32) -> bool {
+        let slot = Handle::from_raw(raw).and_then(|handle| self.table.get(handle).ok());
+        let Some(slot) = slot else {
+            return false;
+        };
+        let reclaimed = slot.slot().device() == device && slot.reclaim_at_once().is_some();
+        if reclaimed {
+            slot.note_reclaim(self.signals.now_ticks());
+        }
+        reclaimed
     }
 
     /// Reclaims an allocation: it is committed again, and the answer says whether the content is
@@ -376,14 +415,15 @@ impl<K: Kernel> Pool<K> {
     #[inline]
     pub fn reclaim(&self, handle: Handle) -> Result<Outcome, Error> {
         let slot = self.table.get(handle)?;
-        match slot.reclaim()? {
-            Reclaim::Intact(_) => {
-                slot.note_reclaim(self.signals.now_ticks());
-                Ok(Outcome::Intact)
+        if slot.reclaim_at_once().is_none() {
+            match slot.reclaim()? {
+                Reclaim::Intact(_) => {}
+                Reclaim::Discarded(_) => return self.reclaim_discarded(&slot),
+                Reclaim::Dead => return Ok(Outcome::NotCommitted),
             }
-            Reclaim::Discarded(_) => self.reclaim_discarded(&slot),
-            Reclaim::Dead => Ok(Outcome::NotCommitted),
         }
+        slot.note_reclaim(self.signals.now_ticks());
+        Ok(Outcome::Intact)
     }
 
     #[cold]
@@ -477,6 +517,13 @@ impl<K: Kernel> Pool<K> {
         self.signals.offered(|| Class::Low);
         self.signals.offered(|| Class::Normal);
         Ok(())
+    }
+
+    /// Whether this is a child made by `fork` while `VIDMM_FORK=drop` kept the memory out of it:
+    /// everything is refused.
+    #[must_use]
+    pub fn is_left_out(&self) -> bool {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     /// The budget in force, in bytes.

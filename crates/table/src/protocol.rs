@@ -113,11 +113,30 @@ impl<'t> SlotRef<'t> {
             .is_ok()
     }
 
+    /// Offers the allocation in the usual case: nobody has it locked, and nobody else is at it. If
+    /// not, nothing was changed, and [`SlotRef::offer`] finds out why.
+    #[inline]
+    pub fn offer_at_once(&self, mode: OfferMode) -> bool {
+        self.load()
+            .is_ok_and(|word| word.is_idle() && self.swap_for_offer(word, mode))
+    }
+
+    #[inline]
+    fn swap_for_offer(&self, word: Word, mode: OfferMode) -> bool {
+        // SeqCst, not AcqRel: the caller looks next whether a victim list is under way that
+        // this offer makes stale, while the list's maker first says that one is, then looks at
+        // the slots. One of the two must see the other. (The same instruction on x86-64.)
+        let offered = word.offered(mode);
+        self.slot
+            .state
+            .compare_exchange(word.0, offered.0, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
+    }
+
     /// Offers the allocation, or renews the offer.
     ///
     /// # Errors
     /// [`Error::Locked`], [`Error::NotCommitted`], [`Error::BadHandle`].
-    #[inline]
     pub fn offer(&self, mode: OfferMode) -> Result<Offered, Error> {
         loop {
             let word = self.load()?;
@@ -128,19 +147,19 @@ impl<'t> SlotRef<'t> {
                 State::Dead => return Err(Error::NotCommitted),
                 State::Empty => return Err(Error::BadHandle),
             }
-            // SeqCst, not AcqRel: the caller looks next whether a victim list is under way that
-            // this offer makes stale, while the list's maker first says that one is, then looks at
-            // the slots. One of the two must see the other. (The same instruction on x86-64.)
-            let offered = word.offered(mode);
-            if self
-                .slot
-                .state
-                .compare_exchange(word.0, offered.0, Ordering::SeqCst, Ordering::Relaxed)
-                .is_ok()
-            {
+            if self.swap_for_offer(word, mode) {
                 return Ok(Offered::Now);
             }
         }
+    }
+
+    /// Reclaims the allocation in the usual case: it is offered and intact, and nobody else is at
+    /// it. The word is the one that was swapped away. If not, nothing was changed, and
+    /// [`SlotRef::reclaim`] finds out why.
+    #[inline]
+    pub fn reclaim_at_once(&self) -> Option<Word> {
+        let word = self.load().ok()?;
+        (word.is_offered() && self.swap(word, word.reclaimed())).then_some(word)
     }
 
     /// Reclaims the allocation if it is there. A committed one advances its sequence too: a batch
@@ -148,7 +167,6 @@ impl<'t> SlotRef<'t> {
     ///
     /// # Errors
     /// [`Error::BadHandle`].
-    #[inline]
     pub fn reclaim(&self) -> Result<Reclaim, Error> {
         loop {
             let word = self.load()?;
@@ -382,6 +400,15 @@ impl<'t> SlotRef<'t> {
         slot.last_interval.store(interval, Ordering::Relaxed);
         slot.reclaims.store(
             slot.reclaims.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Takes back one [`SlotRef::note_reclaim`], but for the interval.
+    pub fn unnote_reclaim(&self) {
+        let reclaims = &self.slot.reclaims;
+        reclaims.store(
+            reclaims.load(Ordering::Relaxed).wrapping_sub(1),
             Ordering::Relaxed,
         );
     }

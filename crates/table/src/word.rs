@@ -149,6 +149,35 @@ impl Word {
         locks
     }
 
+    /// Committed, and nobody has it locked.
+    #[inline]
+    pub(crate) fn is_idle(self) -> bool {
+        self.0 & (STATE_MASK | LOCKS_MASK) == State::Committed as u64
+    }
+
+    /// Whether an offer is in order: not locked, and neither dead nor gone.
+    #[inline]
+    #[must_use]
+    pub fn is_offerable(self) -> bool {
+        let state = self.0 & STATE_MASK;
+        self.0 & LOCKS_MASK == 0
+            && (State::Committed as u64..=State::Discarded as u64).contains(&state)
+    }
+
+    /// Whether it has its content: committed or offered.
+    #[inline]
+    #[must_use]
+    pub fn is_intact(self) -> bool {
+        let state = self.0 & STATE_MASK;
+        (State::Committed as u64..=State::Offered as u64).contains(&state)
+    }
+
+    /// Offered and not discarded.
+    #[inline]
+    pub(crate) fn is_offered(self) -> bool {
+        self.0 & STATE_MASK == State::Offered as u64
+    }
+
     pub(crate) const MAX_LOCKS: u32 = (1 << LOCKS_BITS) - 1;
 
     #[inline]

@@ -45,16 +45,7 @@ fn untouched_row(pool: &Pool) -> Result<Row, Failure> {
     let samples = by_turns(
         TURNS,
         || untouched(pool, COUNT),
-        || {
-            let mut failed = None;
-            let ns = ns_each(COUNT / 10, || {
-                match Map::fresh(SIZE_BYTES, Pages::Unadvised) {
-                    Ok(map) => drop(black_box(map)),
-                    Err(error) => failed = Some(error),
-                }
-            });
-            failed.map_or(Ok(ns), |error| Err(error.into()))
-        },
+        || mapped_and_unmapped(COUNT / 10),
     )?;
     let row = Row::new(
         NAME,
@@ -63,6 +54,16 @@ fn untouched_row(pool: &Pool) -> Result<Row, Failure> {
         &samples,
     );
     Ok(row.judged(Target::AtMost(LIMIT_NS)))
+}
+
+/// Nanoseconds that the kernel takes for as much.
+pub(crate) fn mapped_and_unmapped(count: u32) -> Result<f64, Failure> {
+    let mut failed = None;
+    let ns = ns_each(count, || match Map::fresh(SIZE_BYTES, Pages::Unadvised) {
+        Ok(map) => drop(black_box(map)),
+        Err(error) => failed = Some(error),
+    });
+    failed.map_or(Ok(ns), |error| Err(error.into()))
 }
 
 /// Create, lock, write all, destroy; beside what a program gets from its allocator.

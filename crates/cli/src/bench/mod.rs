@@ -2,11 +2,13 @@
 //! in one run.
 //!
 //! Owns: the rows, their peers, their targets. Each row's peer stands a few lines beside it, in the
-//! module that measures it: `pair`, `madv_free`, `warm_write`, `create`, `make_room`, `scan`,
-//! `churn`, `idle`. `sample` takes figures by turns, `cores` runs two threads side by side,
+//! module that measures it: `pair`, `c_face`, `madv_free`, `warm_write`, `create`, `make_room`,
+//! `scan`, `churn`, `idle`. `c_library` is the C interface as a C program calls it. `sample` takes figures by turns, `cores` runs two threads side by side,
 //! `map` is memory straight from the kernel, `heap` empties the allocator, `usage` and `machine` are
 //! what the kernel tells, `row` judges, `text` prints.
 
+mod c_face;
+mod c_library;
 mod churn;
 mod cores;
 mod create;
@@ -49,12 +51,13 @@ Figures are medians of at least 7 samples; how much they mean depends on what el
 does, their ratios less so.
 
 It takes a little more than a minute, half of which is the wait of the row `idle`, and up to 1.5 GiB of \
-memory; rows that the machine has too little memory or too few cores for are skipped and say so. A target \
+memory (2 GiB more for pair_c_1g to be allowed to start); rows that the machine has too little memory or too few cores for are skipped and say so. A target \
 that is missed is shown, and is no failure.";
 
 const AFTER: &str = "\
 Rows beyond the names of --row show variants:
   pair_rust_shared                      the state checked at run time instead of by types
+  reclaim_null_discarded, _1024         after a discard: each by itself, and all in one call
   two_threads_scaling                   two threads beside one, both through vidmm
   madv_free_*_kept, _huge               the peer writes what it keeps; has huge pages
   warm_write_*_huge                     the peer has huge pages
@@ -63,6 +66,9 @@ Rows beyond the names of --row show variants:
   scan_1m_first                         the first scan of a pool; scan_1m is any later one
   churn_bystander                       p99 of another thread's pair during the churn
   churn_4k                              churn with allocations of 4 KiB instead of 64 KiB
+
+The rows of the C interface (pair_c*, batch_1024_c, reclaim_null, create_destroy_64k_c) call the \
+functions of libvidmm.so beside this program or in ../lib; where there is none, those linked into it.
 
 JSON: one object {schema, machine, rows[], skipped[]}. A row is {name, vidmm_ns, peer, peer_ns, ratio \
 (the peer's figure over ours: above 1, ours is better), target_ratio, met, samples, size_bytes, unit, \
@@ -94,6 +100,13 @@ pub(crate) struct Args {
 #[value(rename_all = "snake_case")]
 enum Measure {
     PairRust,
+    PairC,
+    #[value(name = "pair_c_1g")]
+    PairC1g,
+    PairCSyscalls,
+    #[value(name = "batch_1024_c")]
+    Batch1024C,
+    ReclaimNull,
     TwoThreads,
     #[value(name = "madv_free_64k")]
     MadvFree64k,
@@ -107,6 +120,8 @@ enum Measure {
     WarmWrite16m,
     #[value(name = "create_destroy_64k")]
     CreateDestroy64k,
+    #[value(name = "create_destroy_64k_c")]
+    CreateDestroy64kC,
     MakeRoom,
     /// With bytes_per_allocation, which needs the same million allocations
     #[value(name = "scan_1m", alias = "bytes_per_allocation")]
@@ -126,6 +141,11 @@ impl Measure {
         const MIB: usize = 1 << 20;
         match self {
             Measure::PairRust => pair::pair_rust(),
+            Measure::PairC => c_face::pair(),
+            Measure::PairC1g => c_face::pair_of_1g(),
+            Measure::PairCSyscalls => c_face::pair_and_system_calls(),
+            Measure::Batch1024C => c_face::batch_of_1024(),
+            Measure::ReclaimNull => c_face::reclaim_null(),
             Measure::TwoThreads => pair::two_threads(),
             Measure::MadvFree64k => madv_free::madv_free("madv_free_64k", 64 * KIB, 150.0),
             Measure::MadvFree1m => madv_free::madv_free("madv_free_1m", MIB, 1_500.0),
@@ -133,6 +153,7 @@ impl Measure {
             Measure::WarmWrite1m => warm_write::warm_write("warm_write_1m", MIB),
             Measure::WarmWrite16m => warm_write::warm_write("warm_write_16m", 16 * MIB),
             Measure::CreateDestroy64k => create::create_destroy(),
+            Measure::CreateDestroy64kC => c_face::create_destroy(),
             Measure::MakeRoom => make_room::make_room(),
             Measure::Scan1m => scan::scan_and_bytes(),
             Measure::Churn => churn::churn(),
@@ -245,6 +266,11 @@ mod tests {
             names,
             [
                 "pair_rust",
+                "pair_c",
+                "pair_c_1g",
+                "pair_c_syscalls",
+                "batch_1024_c",
+                "reclaim_null",
                 "two_threads",
                 "madv_free_64k",
                 "madv_free_1m",
@@ -252,6 +278,7 @@ mod tests {
                 "warm_write_1m",
                 "warm_write_16m",
                 "create_destroy_64k",
+                "create_destroy_64k_c",
                 "make_room",
                 "scan_1m",
                 "churn",

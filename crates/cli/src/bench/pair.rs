@@ -21,13 +21,13 @@ const PAIRS: u64 = 200_000;
 /// With two, long beside the time that the second thread starts later.
 const PAIRS_OF_TWO: u64 = 1_000_000;
 
-const PEER: &str = "two bare compare-and-swaps";
+pub(crate) const PEER: &str = "two bare compare-and-swaps";
 const PEER_OF_TWO: &str = "two threads with bare compare-and-swaps";
 
 /// A cache line of its own, as a slot is.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Line(AtomicU64);
+pub(crate) struct Line(pub(crate) AtomicU64);
 
 pub(crate) fn pair_rust() -> Result<Vec<Row>, Failure> {
     let pool = pool_of(BUDGET_BYTES)?;
@@ -126,7 +126,7 @@ fn shared_pairs(tile: &Allocation, pairs: u64) -> Result<f64, Failure> {
 /// Nanoseconds per pair of swaps between values known beforehand. Nothing is loaded, looked up or
 /// noted: no protocol can do with less.
 #[inline(never)]
-fn bare_pairs(line: &Line, pairs: u64) -> Result<f64, Failure> {
+pub(crate) fn bare_pairs(line: &Line, pairs: u64) -> Result<f64, Failure> {
     let (committed, offered) = black_box((1, 2));
     line.0.store(committed, Ordering::SeqCst);
     let mut swapped = true;
@@ -145,7 +145,7 @@ fn bare_pairs(line: &Line, pairs: u64) -> Result<f64, Failure> {
 }
 
 #[inline]
-fn swap(line: &Line, from: u64, to: u64) -> bool {
+pub(crate) fn swap(line: &Line, from: u64, to: u64) -> bool {
     line.0
         .compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed)
         .is_ok()

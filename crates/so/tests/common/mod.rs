@@ -9,7 +9,10 @@ use std::sync::OnceLock;
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
 }
 
 /// The folder that holds `libvidmm.so`, built in the profile of this test. `cargo test` builds no
@@ -21,13 +24,24 @@ pub(crate) fn library_folder() -> &'static Path {
         let program = std::env::current_exe().unwrap();
         let folder = program.ancestors().nth(2).unwrap().to_owned();
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--offline", "--quiet", "-p", "vidmm-so", "--target-dir"]);
+        build.args([
+            "build",
+            "--offline",
+            "--quiet",
+            "-p",
+            "vidmm-so",
+            "--target-dir",
+        ]);
         build.arg(folder.parent().unwrap()).current_dir(root());
         if folder.ends_with("release") {
             build.arg("--release");
         }
         let output = build.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert!(folder.join("libvidmm.so").exists());
         folder
     })
@@ -57,7 +71,15 @@ pub(crate) fn compile(
     let program = folder.join(Path::new(source).file_stem().unwrap());
     let library = library_folder();
     let compiled = Command::new(compiler)
-        .args([standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-pthread"])
+        .args([
+            standard,
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pedantic",
+            "-g",
+            "-pthread",
+        ])
         .args(flags)
         .arg("-I")
         .arg(root().join("include"))
@@ -86,7 +108,12 @@ pub(crate) fn run(program: &Path, variables: &[(&str, &str)]) -> String {
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr),
     );
-    assert!(output.status.success(), "{}: {}\n{out}\n{err}", program.display(), output.status);
+    assert!(
+        output.status.success(),
+        "{}: {}\n{out}\n{err}",
+        program.display(),
+        output.status
+    );
     out
 }
 
