@@ -206,7 +206,9 @@ static void wrong_system_memory(const struct call *call)
         WRONG_IN(*call, c.args, *info, pSystemMem, pages[i] + PAGE / 2, STATUS_INVALID_PARAMETER);
     }
     wrong_bits(call, &c.args, &c.args.Flags, 1u << 0 | 1u << 5);
+    UINT64 usage = memory_info(world.client.adapter).CurrentUsage;
     right(call, &c.args);
+    CHECK_EQUAL(memory_info(world.client.adapter).CurrentUsage, usage);
     for (int i = 0; i < INFOS; i++) {
         D3DKMT_HANDLE handle = info_of(&c, i)->hAllocation;
         CHECK(lock(world.client.device, handle) == pages[i]);
@@ -342,9 +344,11 @@ static void create_thousand(void)
     D3DKMT_CREATEALLOCATION args = long_creation(&data, 1000);
     watch(args.pAllocationInfo2, 1000 * sizeof *args.pAllocationInfo2);
     UINT64 usage = memory_info(world.client.adapter).CurrentUsage;
-    WRONG(CreateAllocation2, args, pAllocationInfo2[900].PrivateDriverDataSize, 16);
-    WRONG_IN(CreateAllocation2, args, args.pAllocationInfo2[900], pPrivateDriverData, &wrong,
+    D3DDDI_ALLOCATIONINFO2 *info = &args.pAllocationInfo2[900];
+    WRONG_IN(CreateAllocation2, args, *info, PrivateDriverDataSize, 16, STATUS_INVALID_PARAMETER);
+    WRONG_IN(CreateAllocation2, args, *info, pPrivateDriverData, &wrong,
              STATUS_INVALID_PARAMETER);
+    WRONG_IN(CreateAllocation2, args, *info, VidPnSourceId, 900, STATUS_INVALID_PARAMETER);
     CHECK_EQUAL(memory_info(world.client.adapter).CurrentUsage, usage);
     right(&CreateAllocation2, &args);
     destroy_created(&args);

@@ -10,11 +10,11 @@
 
 static unsigned refused;
 
-static void refuses(NTSTATUS status, NTSTATUS expected)
-{
-    CHECK_STATUS(status, expected);
-    refused++;
-}
+#define REFUSES(call, status)       \
+    do {                            \
+        CHECK_STATUS(call, status); \
+        refused++;                  \
+    } while (0)
 
 // ------------------------------------------------------------------------------------- every call
 
@@ -39,16 +39,16 @@ static void every_object_call(NTSTATUS expected)
         .pPrivateDriverData = &data,
         .PrivateDriverDataSize = sizeof data,
     };
-    refuses(D3DKMTEnumAdapters2(&enumerate2), expected);
-    refuses(D3DKMTEnumAdapters3(&enumerate3), expected);
-    refuses(D3DKMTOpenAdapterFromLuid(&open), expected);
-    refuses(D3DKMTCloseAdapter(&close), expected);
-    refuses(D3DKMTCreateDevice(&create_device), expected);
-    refuses(D3DKMTDestroyDevice(&destroy_device), expected);
-    refuses(D3DKMTCreatePagingQueue(&create_queue), expected);
-    refuses(D3DKMTDestroyPagingQueue(&destroy_queue), expected);
-    refuses(D3DKMTQueryVideoMemoryInfo(&query), expected);
-    refuses(D3DKMTEscape(&escape), expected);
+    REFUSES(D3DKMTEnumAdapters2(&enumerate2), expected);
+    REFUSES(D3DKMTEnumAdapters3(&enumerate3), expected);
+    REFUSES(D3DKMTOpenAdapterFromLuid(&open), expected);
+    REFUSES(D3DKMTCloseAdapter(&close), expected);
+    REFUSES(D3DKMTCreateDevice(&create_device), expected);
+    REFUSES(D3DKMTDestroyDevice(&destroy_device), expected);
+    REFUSES(D3DKMTCreatePagingQueue(&create_queue), expected);
+    REFUSES(D3DKMTDestroyPagingQueue(&destroy_queue), expected);
+    REFUSES(D3DKMTQueryVideoMemoryInfo(&query), expected);
+    REFUSES(D3DKMTEscape(&escape), expected);
     CHECK_EQUAL(info.hAdapter, 0);
 }
 
@@ -76,16 +76,16 @@ static void every_allocation_call(NTSTATUS expected)
     D3DKMT_RECLAIMALLOCATIONS2 reclaim2 = {
         .hPagingQueue = 1, .NumAllocations = 1, .HandleList = &handle};
     void *memory;
-    refuses(D3DKMTCreateAllocation(&create), expected);
-    refuses(D3DKMTCreateAllocation2(&create2), expected);
-    refuses(D3DKMTDestroyAllocation(&destroy), expected);
-    refuses(destroy_list(1, &handle, 1), expected);
-    refuses(try_lock(1, handle, &memory), expected);
-    refuses(try_unlock(1, handle), expected);
-    refuses(D3DKMTSetAllocationPriority(&set), expected);
-    refuses(offer_with(1, &handle, 1, D3DKMT_OFFER_PRIORITY_LOW, 0), expected);
-    refuses(reclaim_v1(1, &handle, 1, NULL), expected);
-    refuses(D3DKMTReclaimAllocations2(&reclaim2), expected);
+    REFUSES(D3DKMTCreateAllocation(&create), expected);
+    REFUSES(D3DKMTCreateAllocation2(&create2), expected);
+    REFUSES(D3DKMTDestroyAllocation(&destroy), expected);
+    REFUSES(destroy_list(1, &handle, 1), expected);
+    REFUSES(try_lock(1, handle, &memory), expected);
+    REFUSES(try_unlock(1, handle), expected);
+    REFUSES(D3DKMTSetAllocationPriority(&set), expected);
+    REFUSES(offer_with(1, &handle, 1, D3DKMT_OFFER_PRIORITY_LOW, 0), expected);
+    REFUSES(reclaim_v1(1, &handle, 1, NULL), expected);
+    REFUSES(D3DKMTReclaimAllocations2(&reclaim2), expected);
 }
 
 // ---------------------------------------------------------------------------------------- left out

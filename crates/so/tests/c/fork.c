@@ -14,7 +14,8 @@ enum { THREADS = 4, AT_ONCE = 8, BYTES = 8 * PIECE_BYTES, CHILD_SECONDS = 60, SE
 enum { COMMITTED, OFFERED, DISCARDED, KEPT };
 
 static struct client client;
-static struct queue queue;
+static struct queue queue;       // nobody uses it but in a child
+static struct queue busy_queue; // all threads use it all the time
 static D3DKMT_HANDLE kept[KEPT];
 static int stop;
 
@@ -24,7 +25,7 @@ static int stop;
 static void *be_busy(void *argument)
 {
     D3DKMT_HANDLE handles[AT_ONCE];
-    BOOL discarded[AT_ONCE];
+    D3DDDI_RECLAIM_RESULT results[AT_ONCE];
     uint64_t seed = (uint64_t)(1 + (intptr_t)argument) << 32;
     while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
         create_many(client.device, BYTES, AT_ONCE, handles);
@@ -32,9 +33,9 @@ static void *be_busy(void *argument)
             write_content(client.device, handles[i], BYTES, seed + i);
         CHECK_OK(offer_with(client.device, handles, AT_ONCE, D3DKMT_OFFER_PRIORITY_HIGH, 0));
         evict(&client, 0, handles[0]);
-        CHECK_OK(reclaim_v1(client.device, handles, AT_ONCE, discarded));
+        CHECK_OK(reclaim_v2(&busy_queue, handles, AT_ONCE, results));
         for (UINT i = 0; i < AT_ONCE; i++) {
-            CHECK_EQUAL(discarded[i], i == 0);
+            CHECK_EQUAL(results[i], i == 0);
             CHECK(i == 0 || content_is(client.device, handles[i], BYTES, seed + i));
         }
         CHECK_OK(destroy_list(client.device, handles, AT_ONCE));
@@ -62,6 +63,24 @@ static void use_inheritance(void)
     CHECK(content_is(client.device, kept[OFFERED], BYTES, OFFERED));
     for (int i = 0; i < KEPT; i++)
         write_content(client.device, kept[i], BYTES, 1000 + (uint64_t)i);
+}
+
+// The fence of a queue that its parent's threads keep advancing begins somewhere, and then only what
+// the child does advances it.
+static void use_busy_queue(void)
+{
+    D3DKMT_HANDLE handle = create_one(client.device, BYTES);
+    D3DDDI_RECLAIM_RESULT result;
+    for (int i = 0; i < 4; i++) {
+        UINT64 before = fence_value(&busy_queue);
+        offer_one(client.device, handle, D3DKMT_OFFER_PRIORITY_LOW);
+        evict(&client, 0, handle);
+        CHECK_EQUAL(fence_value(&busy_queue), before);
+        CHECK_OK(reclaim_v2(&busy_queue, &handle, 1, &result));
+        CHECK_EQUAL(result, D3DDDI_RECLAIM_RESULT_DISCARDED);
+        CHECK_EQUAL(fence_value(&busy_queue), before + 1);
+    }
+    CHECK_OK(destroy_list(client.device, &handle, 1));
 }
 
 static void use_own(void)
@@ -92,6 +111,7 @@ static void live_as_child(void)
     // It was made while threads that it has not got were somewhere: if it waits for one, it ends.
     alarm(CHILD_SECONDS);
     use_inheritance();
+    use_busy_queue();
     use_own();
     if (fork() == 0) {
         use_own();
@@ -141,6 +161,7 @@ int main(int argc, char **argv)
     alarm(SECONDS);
     client = open_client();
     queue = open_queue(client.device);
+    busy_queue = open_queue(client.device);
     make_kept();
     UINT64 budget = memory_info(client.adapter).Budget;
     for (intptr_t i = 0; i < THREADS; i++)
