@@ -206,6 +206,10 @@ static void wrong_system_memory(const struct call *call)
         WRONG_IN(*call, c.args, *info, pSystemMem, pages[i] + PAGE / 2, STATUS_INVALID_PARAMETER);
     }
     wrong_bits(call, &c.args, &c.args.Flags, 1u << 0 | 1u << 5);
+    // The pointers alone say the same as the flag.
+    c.args.Flags.ExistingSysMem = 0;
+    for (int i = 0; i < INFOS; i++)
+        WRONG_IN(*call, c.args, *info_of(&c, i), pSystemMem, NULL, STATUS_INVALID_PARAMETER);
     UINT64 usage = memory_info(world.client.adapter).CurrentUsage;
     right(call, &c.args);
     CHECK_EQUAL(memory_info(world.client.adapter).CurrentUsage, usage);

@@ -249,6 +249,22 @@ static void escape_types(void)
              STATUS_INVALID_PARAMETER);
 }
 
+// Which of the two faults is in force shows in what becomes of an offer that is evicted.
+static void check_faults(int lost_when_offered, int lost_when_evicted)
+{
+    D3DKMT_HANDLE device = world.client.device;
+    D3DKMT_HANDLE handle = create_one(device, BYTES);
+    BOOL lost = 2;
+    offer_one(device, handle, D3DKMT_OFFER_PRIORITY_LOW);
+    CHECK_OK(reclaim_v1(device, &handle, 1, &lost));
+    CHECK_EQUAL(lost, lost_when_offered);
+    offer_one(device, handle, D3DKMT_OFFER_PRIORITY_LOW);
+    evict(&world.client, 0, handle);
+    CHECK_OK(reclaim_v1(device, &handle, 1, &lost));
+    CHECK_EQUAL(lost, lost_when_evicted);
+    CHECK_OK(destroy_list(device, &handle, 1));
+}
+
 static void escape_set_fault(void)
 {
     const UINT never = 1u << 13;
@@ -257,11 +273,18 @@ static void escape_set_fault(void)
     watch(&escape_data, sizeof escape_data);
     wrong_bits(&Escape, &args, &escape_data.SetFault, never | always);
     WRONG_IN(Escape, args, escape_data, SetFault.Value, never | always, STATUS_INVALID_PARAMETER);
+    check_faults(0, 1);
     escape_data.SetFault.Value = never;
     right(&Escape, &args);
     wrong_bits(&Escape, &args, &escape_data.SetFault, never);
+    check_faults(0, 0);
+    escape_data.SetFault.Value = always;
+    right(&Escape, &args);
+    wrong_bits(&Escape, &args, &escape_data.SetFault, always);
+    check_faults(1, 1);
     escape_data.SetFault.Value = 0;
     right(&Escape, &args);
+    check_faults(0, 1);
 }
 
 static void escape_evict(void)
@@ -290,20 +313,24 @@ static void escape_set_budget(void)
 {
     D3DKMT_ESCAPE args = escape_args(D3DKMT_VIDMMESCAPETYPE_SET_BUDGET);
     watch(&escape_data, sizeof escape_data);
-    // None of these may cut the budget.
-    wrong_handles(&Escape, &args, &args.hAdapter, ADAPTER);
-    wrong_bits(&Escape, &args, &args.Flags, 0);
-    WRONG(Escape, args, PrivateDriverDataSize, 24);
-    WRONG(Escape, args, hContext, 1);
-    escape_data.SetBudget.LocalMemoryBudget = world.budget;
-    escape_data.SetBudget.SystemMemoryBudget = 4711;
-    right(&Escape, &args);
     D3DKMT_QUERYVIDEOMEMORYINFO query = {
         .hAdapter = world.client.adapter,
         .MemorySegmentGroup = D3DKMT_MEMORY_SEGMENT_GROUP_NON_LOCAL,
     };
     right(&QueryVideoMemoryInfo, &query);
-    CHECK_EQUAL(query.Budget, 4711);
+    UINT64 noted = query.Budget;
+    // None of these may cut the budget, or note anything.
+    escape_data.SetBudget.SystemMemoryBudget = noted + 1;
+    wrong_handles(&Escape, &args, &args.hAdapter, ADAPTER);
+    wrong_bits(&Escape, &args, &args.Flags, 0);
+    WRONG(Escape, args, PrivateDriverDataSize, 24);
+    WRONG(Escape, args, hContext, 1);
+    right(&QueryVideoMemoryInfo, &query);
+    CHECK_EQUAL(query.Budget, noted);
+    escape_data.SetBudget.LocalMemoryBudget = world.budget;
+    right(&Escape, &args);
+    right(&QueryVideoMemoryInfo, &query);
+    CHECK_EQUAL(query.Budget, noted + 1);
 }
 
 int main(void)

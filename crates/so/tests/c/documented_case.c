@@ -445,8 +445,8 @@ int main(int argc, char **argv)
     } else {
         // Refused is not forgotten: offers keep their class, so a second cut goes on where the
         // first one stopped.
-        set_budget(&s.client, whole_budget(&s) / 20 * 9);
-        check_resident(&s, whole_budget(&s) / 20 * 9);
+        set_budget(&s.client, whole_budget(&s) / 40 * 19);
+        check_resident(&s, whole_budget(&s) / 40 * 19);
         set_budget(&s.client, whole_budget(&s));
         reclaim_everything(&s);
     }
