@@ -449,7 +449,8 @@ impl<'t> SlotRef<'t> {
     /// [`Error::BadHandle`].
     pub fn set_resource(&self, resource: u32) -> Result<(), Error> {
         self.load()?;
-        self.slot.resource.store(resource, Ordering::Relaxed);
+        // Release: a resource has ended before its members are told.
+        self.slot.resource.store(resource, Ordering::Release);
         Ok(())
     }
 }

@@ -272,7 +272,9 @@ impl Table {
         if free.resting == 0 {
             free.head = index;
         } else if let Some(last) = self.chunks.get(free.tail) {
-            last.link.store(index, Ordering::Relaxed);
+            // Release: the last one may have been a member of a resource. Whoever still copies that
+            // resource's members and sees this link sees that the resource has changed, too.
+            last.link.store(index, Ordering::Release);
         }
         free.tail = index;
         free.resting += 1;

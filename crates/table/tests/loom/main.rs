@@ -14,5 +14,6 @@ mod batches;
 mod claims;
 mod installs;
 mod locks;
+mod resources;
 mod stale;
 mod world;
