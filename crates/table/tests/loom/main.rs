@@ -12,6 +12,7 @@
 
 mod batches;
 mod claims;
+mod devices;
 mod installs;
 mod locks;
 mod resources;
