@@ -10,6 +10,7 @@
 // Helpers are tests too.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod at_once;
 mod batches;
 mod claims;
 mod devices;
