@@ -322,7 +322,7 @@ impl<K: Kernel> Pool<K> {
             for &handle in &handles {
                 let ended = self
                     .table
-                    .destroy_locked(handle, |slot| self.retire(handle, slot));
+                    .destroy_locked(handle, device, |slot| self.retire(handle, slot));
                 if let Ok(Some(detached)) = ended {
                     self.release(detached);
                 }

@@ -9,9 +9,7 @@ use std::num::NonZeroU32;
 
 use crate::chunks::Chunks;
 use crate::error::Error;
-use crate::handle::{
-    GENERATION_BITS, GENERATION_MASK, Handle, INDEX_BITS, INDEX_END, INDEX_MASK, MAX_RESOURCES,
-};
+use crate::handle::{GENERATION_MASK, Handle, INDEX_BITS, INDEX_END, INDEX_MASK, MAX_RESOURCES};
 use crate::slot::Slot;
 use crate::sync::{AtomicU16, AtomicU32, MutexGuard, Ordering, fence, lock};
 use crate::table::{New, Table};
@@ -34,7 +32,7 @@ const REST: u32 = 0;
 
 // A stale name is caught for 2^23 creates or more.
 #[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
-const _: () = assert!((1 << GENERATION_BITS) * (REST as u64) >= 1 << 23);
+const _: () = assert!((1 << crate::handle::GENERATION_BITS) * (REST as u64) >= 1 << 23);
 
 /// A chain that changed so often while it was copied is copied under the lock instead.
 const TRIES: u32 = 3;
@@ -153,8 +151,10 @@ impl Table {
     pub fn device_of(&self, resource: ResourceId) -> Result<u32, Error> {
         let record = self.record(resource).ok_or(Error::BadHandle)?;
         let device = record.device.load(Ordering::Relaxed);
-        // Still the same resource after the look: the device was its own.
-        match record.name.load(Ordering::Acquire) == resource.raw() {
+        // What was read above is older than the name read below: still the same resource after the
+        // look, so the device was its own.
+        fence(Ordering::Acquire);
+        match record.name.load(Ordering::Relaxed) == resource.raw() {
             true => Ok(device),
             false => Err(Error::BadHandle),
         }
@@ -271,7 +271,8 @@ impl Resources<'_> {
         Ok(place)
     }
 
-    /// Ends a resource. Its members live on; `member` is called for each.
+    /// Ends a resource. Its members live on; `member` is called for each, when nobody finds the
+    /// resource any more.
     ///
     /// # Errors
     /// [`Error::BadHandle`].
@@ -280,10 +281,12 @@ impl Resources<'_> {
         resource: ResourceId,
         mut member: impl FnMut(Handle),
     ) -> Result<(), Error> {
-        self.each_member(resource, &mut member)?;
         let place = resource.place();
         let record = self.table.record(resource).ok_or(Error::BadHandle)?;
+        // First of all: a member that is told it has no resource any more can be destroyed, and its
+        // slot used for something else, without a wait for this lock.
         record.change(|| record.name.store(0, Ordering::Relaxed));
+        self.walk(record, &mut member);
         let next = record.generation.load(Ordering::Relaxed).wrapping_add(1);
         record
             .generation
@@ -309,6 +312,12 @@ impl Resources<'_> {
         mut look: impl FnMut(Handle),
     ) -> Result<(), Error> {
         let record = self.table.record(resource).ok_or(Error::BadHandle)?;
+        self.walk(record, &mut look);
+        Ok(())
+    }
+
+    /// The link is read before the member is looked at: afterwards it may be no member any more.
+    fn walk(&self, record: &Record, look: &mut impl FnMut(Handle)) {
         let mut next = record.first.load(Ordering::Relaxed);
         for _ in 0..record.count.load(Ordering::Relaxed) {
             let Some(handle) = Handle::from_raw(next) else {
@@ -317,7 +326,6 @@ impl Resources<'_> {
             next = self.table.slot_of(next).map_or(0, Slot::link);
             look(handle);
         }
-        Ok(())
     }
 
     /// The resource that lives at `place`, if one does.
@@ -339,9 +347,8 @@ impl Resources<'_> {
             .collect()
     }
 
-    /// Creates an allocation as the newest member of a resource, whatever `new` says of that. Whoever
-    /// destroys it, and be it by a handle that was guessed, waits for the lock before it
-    /// [removes](Resources::remove) it: so nothing is ever in a chain that is no more.
+    /// Creates an allocation as the newest member of a resource, whatever `new` says of that. If
+    /// somebody who guessed its handle destroys it at once, it never was a member.
     ///
     /// # Errors
     /// [`Error::BadHandle`] if there is no such resource, [`Error::TableFull`]; the extent is the
@@ -354,16 +361,21 @@ impl Resources<'_> {
             resource: resource.raw(),
             ..*new
         })?;
-        self.add(resource, handle)?;
+        // The resource is there, so only the allocation can be gone already.
+        let _ = self.add(resource, handle);
         Ok(handle)
     }
 
-    /// Appends an allocation, which is in no resource's chain, to a resource's members.
+    /// Appends an allocation, which was created for this resource and is in no chain, to the
+    /// resource's members.
     ///
     /// # Errors
-    /// [`Error::BadHandle`] if there is no such resource.
+    /// [`Error::BadHandle`] if there is no such resource or no such allocation.
     pub fn add(&mut self, resource: ResourceId, member: Handle) -> Result<(), Error> {
         let record = self.table.record(resource).ok_or(Error::BadHandle)?;
+        // One that is destroyed already must not be chained: its link is the queue's. One that is
+        // destroyed from here on is removed before its slot is queued, when this lock is free.
+        self.table.get(member)?.load()?;
         record.change(|| {
             self.table.set_link(member.raw(), 0);
             let count = record.count.load(Ordering::Relaxed);

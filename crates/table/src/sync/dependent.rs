@@ -52,4 +52,4 @@ macro_rules! dependent {
     )*};
 }
 
-dependent!(AtomicU16(u16), AtomicU64(u64));
+dependent!(AtomicU16(u16), AtomicU32(u32), AtomicU64(u64));
