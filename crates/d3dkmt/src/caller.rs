@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 use std::ptr::NonNull;
 
-use vidmm_abi::{NTSTATUS, STATUS_INVALID_PARAMETER, UINT};
+use vidmm_abi::{BOOL, NTSTATUS, STATUS_INVALID_PARAMETER, UINT};
 use vidmm_pool::{BATCH_MAX, Handle, HandleList, Slot};
 
 /// What functions here answer.
@@ -123,6 +123,15 @@ impl<T: Copy> Array<T> {
         if let Some(place) = self.at(index) {
             place.update(change);
         }
+    }
+}
+
+impl Array<BOOL> {
+    /// Writes a 0 into each.
+    pub(crate) fn clear(&self) {
+        // SAFETY: the array is there, as its maker promised, and the interface lets the call write
+        // it.
+        unsafe { self.first.0.write_bytes(0, self.len) };
     }
 }
 

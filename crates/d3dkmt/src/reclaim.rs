@@ -22,7 +22,6 @@ pub(crate) enum Results {
 }
 
 impl Results {
-    #[inline]
     fn answers(self) -> Answers {
         match self {
             Results::None => Answers::Unwanted,
@@ -31,26 +30,40 @@ impl Results {
         }
     }
 
-    #[inline]
+    /// The answer of each is that it is intact.
+    fn write_all_intact(self) {
+        match self {
+            Results::None => {}
+            Results::Discarded(results) | Results::Full(results) => results.clear(),
+        }
+    }
+
     fn write(self, index: usize, outcome: Outcome) {
         match self {
             Results::None => {}
-            Results::Discarded(results) => {
-                results.set(index, BOOL::from(outcome != Outcome::Intact));
-            }
-            Results::Full(results) => {
-                let result = match outcome {
-                    Outcome::Intact => D3DDDI_RECLAIM_RESULT_OK,
-                    Outcome::Discarded => D3DDDI_RECLAIM_RESULT_DISCARDED,
-                    Outcome::NotCommitted => D3DDDI_RECLAIM_RESULT_NOT_COMMITTED,
-                };
-                results.set(index, result.0);
-            }
+            Results::Discarded(results) => results.set(index, discarded(outcome)),
+            Results::Full(results) => results.set(index, full(outcome)),
         }
     }
 }
 
-/// Reclaims allocations, and says whether memory had to be supplied.
+/// An answer in the words of version 1.
+#[inline]
+fn discarded(outcome: Outcome) -> BOOL {
+    BOOL::from(outcome != Outcome::Intact)
+}
+
+/// An answer in the words of version 2.
+#[inline]
+fn full(outcome: Outcome) -> BOOL {
+    match outcome {
+        Outcome::Intact => D3DDDI_RECLAIM_RESULT_OK.0,
+        Outcome::Discarded => D3DDDI_RECLAIM_RESULT_DISCARDED.0,
+        Outcome::NotCommitted => D3DDDI_RECLAIM_RESULT_NOT_COMMITTED.0,
+    }
+}
+
+/// Reclaims allocations, and says whether any had lost its content, so that memory was supplied.
 pub(crate) fn allocations(
     face: &Face,
     device: D3DKMT_HANDLE,
@@ -59,9 +72,14 @@ pub(crate) fn allocations(
 ) -> Answer<bool> {
     let list = Handles::of(device, handles)?;
     let answer = |index, outcome| results.write(index, outcome);
-    face.pool
+    let lost = face
+        .pool
         .reclaim_list(&list, results.answers(), answer)
-        .map_err(list_refusal)
+        .map_err(list_refusal)?;
+    if !lost {
+        results.write_all_intact();
+    }
+    Ok(lost)
 }
 
 /// Reclaims resources; the answer of each is the worst of its members (9.11).
@@ -71,7 +89,7 @@ pub(crate) fn resources(
     resources: Array<D3DKMT_HANDLE>,
     results: Results,
 ) -> Answer<bool> {
-    let mut supplied = false;
+    let mut lost = false;
     with_members(face, device, resources, |members: Members<'_>| {
         let mut worst = Worst {
             ends: members.ends,
@@ -81,7 +99,7 @@ pub(crate) fn resources(
         };
         if members.count() > 0 {
             let answer = |index, outcome| worst.take(index, outcome);
-            supplied = face
+            lost = face
                 .pool
                 .reclaim_list(&members, results.answers(), answer)
                 .map_err(list_refusal)?;
@@ -89,7 +107,7 @@ pub(crate) fn resources(
         worst.finish();
         Ok(())
     })?;
-    Ok(supplied)
+    Ok(lost)
 }
 
 /// Turns the answers of members, which come in order, into those of their resources.

@@ -184,10 +184,9 @@ impl<K: Kernel> Pool<K> {
         Ok(())
     }
 
-    /// Reclaims all items and calls `answer` for each, in the caller's order, once all is decided;
-    /// never if they are [`Answers::Unwanted`]. A handle that appears twice gets the same answer
-    /// at both places. Says whether any of it was found without its content, so that memory had to
-    /// be supplied.
+    /// Reclaims all items. Says `false` if all of them were intact. If not, and answers are not
+    /// [`Answers::Unwanted`], it has called `answer` for each, in the caller's order, once all was
+    /// decided; a handle that appears twice got the same answer at both places.
     ///
     /// # Errors
     /// [`Error::BadCount`], [`Error::BadHandle`]: nothing was changed. [`Error::NoMemory`],
@@ -208,9 +207,6 @@ impl<K: Kernel> Pool<K> {
             let found = slot.reclaim().map_err(|error| BatchError::at(0, error))?;
             if let Reclaim::Intact(_) = found {
                 slot.note_reclaim(self.signals.now_ticks());
-                if answers != Answers::Unwanted {
-                    answer(0, Outcome::Intact);
-                }
                 return Ok(false);
             }
             if answers == Answers::Unwanted {
@@ -285,18 +281,20 @@ impl<K: Kernel> Pool<K> {
     ) -> Result<bool, BatchError> {
         let list = all.list;
         let count = list.count();
-        let mut frame = Frame {
+        let left = count - first;
+        let frame = Frame {
             above,
             first,
-            words: [Word::default(); FRAME],
+            words: std::array::from_fn(|place| {
+                if place >= left {
+                    return Word::default();
+                }
+                let before = self.reclaim_word(list, first + place, all.notes);
+                intact &= before.is_some();
+                before.unwrap_or_default()
+            }),
         };
-        for (index, place) in (first..count).zip(&mut frame.words) {
-            match self.reclaim_word(list, index, all.notes) {
-                Some(before) => *place = before,
-                None => intact = false,
-            }
-        }
-        if count - first > FRAME {
+        if left > FRAME {
             return self.reclaim_from(all, Some(&frame), first + FRAME, intact, answer);
         }
         if !intact {
@@ -308,9 +306,6 @@ impl<K: Kernel> Pool<K> {
         }
         if all.notes.is_none() {
             self.note_all(list);
-        }
-        if all.answers != Answers::Unwanted {
-            (0..count).for_each(|index| answer(index, Outcome::Intact));
         }
         Ok(false)
     }

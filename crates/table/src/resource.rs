@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::handle::{GENERATION_MASK, Handle, INDEX_BITS, INDEX_END, INDEX_MASK, MAX_RESOURCES};
 use crate::slot::Slot;
 use crate::sync::{AtomicU16, AtomicU32, MutexGuard, Ordering, fence, lock};
-use crate::table::Table;
+use crate::table::{New, Table};
 
 #[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
 const CHUNK_BITS: u32 = 9;
@@ -347,6 +347,25 @@ impl Resources<'_> {
             .collect()
     }
 
+    /// Creates an allocation as the newest member of a resource, whatever `new` says of that. If
+    /// somebody who guessed its handle destroys it at once, it never was a member.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`] if there is no such resource, [`Error::TableFull`]; the extent is the
+    /// caller's still.
+    pub fn create_member(&mut self, resource: ResourceId, new: &New) -> Result<Handle, Error> {
+        if !self.table.has_resource(resource) {
+            return Err(Error::BadHandle);
+        }
+        let handle = self.table.create(&New {
+            resource: resource.raw(),
+            ..*new
+        })?;
+        // The resource is there, so only the allocation can be gone already.
+        let _ = self.add(resource, handle);
+        Ok(handle)
+    }
+
     /// Appends an allocation, which was created for this resource and is in no chain, to the
     /// resource's members.
     ///
@@ -403,24 +422,21 @@ impl Resources<'_> {
 #[allow(clippy::unwrap_used)] // The helpers below are tests too, which the lint does not see.
 mod tests {
     use super::*;
-    use crate::{ExtentWord, New};
+    use crate::ExtentWord;
 
     fn member(table: &Table, resource: ResourceId) -> Handle {
-        let handle = table
-            .create(&New {
-                size_bytes: 1,
-                align_log2: 0,
-                extent: ExtentWord(1),
-                zero_owed: false,
-                priority: 0,
-                rebuild_cost_ns: 0.0,
-                resource: resource.raw(),
-                device: 7,
-                now_ticks: 0,
-            })
-            .unwrap();
-        table.resources().add(resource, handle).unwrap();
-        handle
+        let new = New {
+            size_bytes: 1,
+            align_log2: 0,
+            extent: ExtentWord(1),
+            zero_owed: false,
+            priority: 0,
+            rebuild_cost_ns: 0.0,
+            resource: 0,
+            device: 7,
+            now_ticks: 0,
+        };
+        table.resources().create_member(resource, &new).unwrap()
     }
 
     fn members(table: &Table, resource: ResourceId) -> Vec<u32> {
@@ -479,10 +495,6 @@ mod tests {
         assert!(!table.has_resource(resource));
         assert_eq!(table.members(resource, &mut [0]), Err(Error::BadHandle));
         assert_eq!(table.device_of(resource), Err(Error::BadHandle));
-        assert_eq!(
-            table.resources().add(resource, handle),
-            Err(Error::BadHandle)
-        );
         for _ in 0..3 * REST {
             let other = table.resources().create(0).unwrap();
             assert_ne!(other, resource);

@@ -261,8 +261,12 @@ impl Pool {
         let answers = vidmm_pool::Answers::NotCommitted;
         let listed = Listed { pool: self, list };
         self.engine
-            .reclaim_list(&listed, answers, |index, outcome| outcomes[index] = outcome)?;
-        Ok(())
+            .reclaim_list(&listed, answers, |index, outcome| outcomes[index] = outcome)
+            .map(|lost| {
+                if !lost {
+                    outcomes[..list.len()].fill(Outcome::Intact);
+                }
+            })
     }
 
     /// Offers all of them.
@@ -298,7 +302,12 @@ impl Pool {
         match self.engine.reclaim_list(&listed, answers, answer) {
             Ok(_) => Ok(list
                 .into_iter()
-                .zip(outcomes)
+                // If all are intact, none is answered for.
+                .zip(
+                    outcomes
+                        .into_iter()
+                        .chain(std::iter::repeat(Outcome::Intact)),
+                )
                 .map(|(offered, outcome)| match outcome {
                     Outcome::Intact => Reclaimed::Intact(committed_of(offered)),
                     _ => Reclaimed::Discarded(committed_of(offered)),
