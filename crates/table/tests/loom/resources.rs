@@ -284,6 +284,30 @@ fn an_add_of_what_is_destroyed_at_this_moment() {
     });
 }
 
+/// A guesser destroys a new member at once: it leaves the chain, or never was in it, and its extent
+/// goes to one of the two.
+#[test]
+fn a_new_member_that_is_destroyed_at_this_moment() {
+    model(&["member", "destroyed"], |world| {
+        let resource = resource(world);
+        let first = world.member(E1, resource);
+        let guess = Handle::from_raw(first.raw() + 1).unwrap();
+        let guesser = spawn(world, move |world| destroy(world, guess).is_ok());
+        assert_eq!(world.member(E2, resource), guess);
+        let destroyed = guesser.join().unwrap();
+        let left = if destroyed {
+            &[first][..]
+        } else {
+            &[first, guess]
+        };
+        assert_eq!(members(world, resource), Ok(names(left)));
+        let third = world.member(E3, resource);
+        let left = [left, &[third]].concat();
+        assert_eq!(members(world, resource), Ok(names(&left)));
+        pick(destroyed, "destroyed", "member")
+    });
+}
+
 /// What the resource at the place of `old` will be called next: it is one generation on.
 fn next_name(old: ResourceId) -> ResourceId {
     ResourceId::from_raw(old.raw() + (1 << 21)).unwrap()

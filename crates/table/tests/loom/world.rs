@@ -122,12 +122,12 @@ impl World {
 
     /// A new allocation, as the newest member of a resource.
     pub(crate) fn member(&self, extent: ExtentWord, resource: ResourceId) -> Handle {
-        let handle = self.create_for(extent, resource);
-        self.table.resources().add(resource, handle).unwrap();
-        handle
+        let new = New { extent, ..ALONE };
+        let made = self.table.resources().create_member(resource, &new);
+        made.unwrap()
     }
 
-    /// The same, before it is one.
+    /// A new allocation that is to be a member, before it is one.
     pub(crate) fn create_for(&self, extent: ExtentWord, resource: ResourceId) -> Handle {
         self.create_like(New {
             extent,
