@@ -119,7 +119,17 @@ pub(crate) fn run(program: &Path, variables: &[(&str, &str)]) -> String {
 
 /// As [`run`], whatever becomes of it.
 pub(crate) fn run_anyway(program: &Path, variables: &[(&str, &str)]) -> Output {
+    run_anyway_with(program, &[], variables)
+}
+
+/// As [`run_anyway`], with arguments.
+pub(crate) fn run_anyway_with(
+    program: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Output {
     let mut command = Command::new(program);
+    command.args(arguments);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("VIDMM_") {
             command.env_remove(name);
