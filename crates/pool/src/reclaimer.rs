@@ -408,25 +408,36 @@ impl<K: Kernel> Pool<K> {
         let mut given = 0;
         while given < bytes {
             let step = (bytes - given).min(STEP_BYTES);
-            let mut reclaimer = self.reclaimer();
-            let warm = self.arena.stats().warm_bytes;
-            let mut freed = 0;
-            if step > warm {
-                let claim = step - warm;
-                // Accepting what there is, it cannot be refused.
-                freed = self
-                    .claim_bytes(inside, &mut reclaimer, claim, reason, Short::Accept)
-                    .map_or(0, |claimed| claimed.room_bytes);
+            match self.give_back_step(inside, &mut self.reclaimer(), step, reason) {
+                0 => break,
+                freed => given += freed,
             }
-            freed += self.return_warm(step.saturating_sub(freed)).returned_bytes;
-            if freed == 0 {
-                break;
-            }
-            given += freed;
         }
         // A victim that had nothing behind it may have served the need, beside one whose memory
         // is warm now.
         given + self.pay_debt_with_warm()
+    }
+
+    fn give_back_step(
+        &self,
+        inside: &Inside<'_>,
+        reclaimer: &mut Reclaimer,
+        step_bytes: u64,
+        reason: Reason,
+    ) -> u64 {
+        let warm = self.arena.stats().warm_bytes;
+        let mut freed = 0;
+        if step_bytes > warm {
+            let claim = step_bytes - warm;
+            // Accepting what there is, it cannot be refused.
+            freed = self
+                .claim_bytes(inside, reclaimer, claim, reason, Short::Accept)
+                .map_or(0, |claimed| claimed.room_bytes);
+        }
+        freed
+            + self
+                .return_warm(step_bytes.saturating_sub(freed))
+                .returned_bytes
     }
 
     /// For tests of programs: discards those of `handles` that are offered, whatever their class,
@@ -459,11 +470,15 @@ impl<K: Kernel> Pool<K> {
     /// Shrinks a debt by all that can go.
     pub(crate) fn settle_debt(&self, inside: &Inside<'_>, reason: Reason) {
         loop {
-            let debt = self.deficit_bytes(0);
-            if debt == 0 || self.give_back(inside, debt, reason) == 0 {
-                return;
+            let mut reclaimer = self.reclaimer();
+            // Looked at under the lock: others may be paying the same debt - the agent, for one -
+            // and what they have claimed must not be claimed again.
+            let step = self.deficit_bytes(0).min(STEP_BYTES);
+            if step == 0 || self.give_back_step(inside, &mut reclaimer, step, reason) == 0 {
+                break;
             }
         }
+        self.pay_debt_with_warm();
     }
 }
 

@@ -21,7 +21,7 @@ fn each_decision_holds() {
     let Some(program) = compile(folder.path(), source, Language::C, &[]) else {
         return;
     };
-    let shown = run(&program, &QUIET);
+    let shown = run(&program, &[], &QUIET);
     let wanted: Vec<String> = DECISIONS.iter().map(|n| format!("9.{n}")).collect();
     assert_eq!(shown.lines().collect::<Vec<_>>(), wanted);
 }
@@ -33,5 +33,5 @@ fn the_knobs_of_testers_work() {
     let Some(program) = compile(folder.path(), source, Language::C, &[]) else {
         return;
     };
-    assert_eq!(run(&program, &QUIET), "all knobs work\n");
+    assert_eq!(run(&program, &[], &QUIET), "all knobs work\n");
 }

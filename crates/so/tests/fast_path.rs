@@ -9,7 +9,7 @@ mod common;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
 
-use common::{Language, compile, run_anyway_with, skipped};
+use common::{Language, compile, run_anyway, skipped};
 use tempfile::TempDir;
 
 const PAIRS: u64 = 1_000_000;
@@ -45,7 +45,7 @@ impl Program {
     fn run(&self, arguments: &str) -> Option<Output> {
         let arguments: Vec<&str> = arguments.split(' ').collect();
         let program = self.folder.path().join("fast_path");
-        let output = run_anyway_with(&program, &arguments, &ENVIRONMENT);
+        let output = run_anyway(&program, &arguments, &ENVIRONMENT);
         let text = text(&output.stdout);
         let reasons = text
             .lines()
