@@ -6,7 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use vidmm_arena::{Extent, Kernel, Returned, Shape};
 use vidmm_machine::Reason;
-use vidmm_table::{Class, Detached, Handle, SlotRef, State, Word};
+use vidmm_table::{Class, Detached, Handle, SlotIndex, SlotRef, State, Word};
 
 use crate::error::Error;
 use crate::gate::Inside;
@@ -204,7 +204,7 @@ impl<K: Kernel> Pool<K> {
     ///
     /// # Errors
     /// [`Error::NoMemory`] if `short` refuses and all that is offered would not do; then nothing
-    /// was claimed - unless an owner took back what the list still counted on.
+    /// was claimed - unless an owner took something back during the call.
     fn claim_bytes(
         &self,
         _inside: &Inside<'_>,
@@ -216,7 +216,7 @@ impl<K: Kernel> Pool<K> {
         let mut claimed = Claimed::default();
         // Scans since something was claimed.
         let mut barren = 0;
-        if short == Short::Refuse && reclaimer.victims.left_bytes() < wanted_bytes {
+        if short == Short::Refuse && !self.still_covers(&reclaimer.victims, wanted_bytes) {
             // What is left of a list would be lost for nothing if that is all there is.
             reclaimer.victims.clear();
         }
@@ -302,25 +302,47 @@ impl<K: Kernel> Pool<K> {
     ) -> Claimed {
         let is_due = |now: Key| now == key || !strict && now.class() <= key.class();
         match victim {
-            Victim::Single(index) => {
-                let Some(slot) = self.table.at(index) else {
-                    return Claimed::default();
-                };
-                let word = slot.slot().word();
-                let bytes = self.charge_of(&slot);
-                let same = word.state() == State::Offered
-                    && slot.slot().resource() == 0
-                    && !Extent::from_word(slot.slot().extent().0).is_foreign()
-                    && is_due(victims.key_now(word, slot.slot(), self.policy.as_ref(), bytes));
-                if !same {
-                    return Claimed::default();
-                }
-                slot.claim(word).map_or_else(Claimed::default, |detached| {
+            Victim::Single(index) => self
+                .single_if_due(victims, index, is_due)
+                .and_then(|(slot, word)| slot.claim(word))
+                .map_or_else(Claimed::default, |detached| {
                     self.discard(detached, key.class(), reason)
-                })
-            }
+                }),
             Victim::Group(group) => self.claim_group(victims, key, group, reason, is_due),
         }
+    }
+
+    /// A victim that is no group, if it can be claimed and its key is due.
+    fn single_if_due(
+        &self,
+        victims: &Victims,
+        index: SlotIndex,
+        is_due: impl Fn(Key) -> bool,
+    ) -> Option<(SlotRef<'_>, Word)> {
+        let slot = self.table.at(index)?;
+        let word = slot.slot().word();
+        let bytes = self.charge_of(&slot);
+        let due = word.state() == State::Offered
+            && slot.slot().resource() == 0
+            && !Extent::from_word(slot.slot().extent().0).is_foreign()
+            && is_due(victims.key_now(word, slot.slot(), self.policy.as_ref(), bytes));
+        due.then_some((slot, word))
+    }
+
+    /// Whether what is left of a list made earlier is enough, by what its victims are now: owners may
+    /// have taken some of them back since. (Groups do not stay in a list.)
+    fn still_covers(&self, victims: &Victims, wanted_bytes: u64) -> bool {
+        let mut sum_bytes: u64 = 0;
+        victims.left().any(|(key, victim, bytes)| {
+            let is_there = match victim {
+                Victim::Single(index) => self
+                    .single_if_due(victims, index, |now| now == key)
+                    .is_some(),
+                Victim::Group(_) => true,
+            };
+            sum_bytes += if is_there { bytes } else { 0 };
+            sum_bytes >= wanted_bytes
+        })
     }
 
     fn charge_of(&self, slot: &SlotRef<'_>) -> u64 {
