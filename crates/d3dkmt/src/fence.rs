@@ -67,10 +67,9 @@ impl Fence {
     }
 
     /// In a child made by `fork`, where both mappings still are the parent's page: puts a page of
-    /// the child's own there, with the same number. If the kernel does not, the page stays the
-    /// parent's: there is nobody to tell.
-    pub(crate) fn part_from_parent(&self) {
-        let value = self.number().load(Ordering::Acquire);
+    /// the child's own there, which says `value` - not what stands there, since the parent goes on.
+    /// If the kernel does not, the page stays the parent's: there is nobody to tell.
+    pub(crate) fn part_from_parent(&self, value: u64) {
         let page_bytes = rustix::param::page_size();
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let flags = MapFlags::SHARED | MapFlags::FIXED;

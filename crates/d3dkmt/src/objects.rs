@@ -191,7 +191,10 @@ impl Objects {
     /// In a child made by `fork`: fences of its own at the same addresses.
     pub(crate) fn part_from_parent(&self) {
         for queue in &locked(&self.books).queues {
-            queue.fence.part_from_parent();
+            if let Ok(object) = find(Kind::PagingQueue, queue.handle) {
+                let value = object.value.load(Ordering::Relaxed);
+                queue.fence.part_from_parent(value);
+            }
         }
     }
 }

@@ -178,7 +178,8 @@ unsafe extern "C" fn parent() {
 
 unsafe extern "C" fn child() {
     if let Some(held) = take_held() {
-        for pool in &held.alive {
+        // The pools first: a face asks its pool what has become of it.
+        for pool in held.alive.iter().rev() {
             pool.in_child();
         }
     }

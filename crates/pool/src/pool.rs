@@ -245,42 +245,33 @@ impl<K: Kernel> Pool<K> {
 
     /// The allocation of an extent that has just been taken for it.
     fn create_on(&self, extent: Extent, request: &Request) -> Result<Handle, Error> {
-        let handle = self.table.create(&New {
+        let new = New {
             size_bytes: request.size_bytes,
             align_log2: log2_of(request.align_bytes),
             extent: ExtentWord(extent.to_word()),
             zero_owed: !request.allow_not_zeroed && extent.is_warm(),
             priority: request.priority,
             rebuild_cost_ns: request.rebuild_cost_ns,
-            resource: request.group.map_or(0, GroupId::raw),
+            resource: 0,
             device: request.device,
             now_ticks: self.signals.tick(),
-        });
-        let added = match (handle, request.group) {
-            (Ok(handle), Some(group)) => match self.table.resources().add(group, handle) {
-                Ok(()) => Ok(handle),
-                Err(_) => Err(Error::BadGroup),
-            },
-            (handle, _) => handle.map_err(Error::from),
         };
-        match added {
-            Ok(handle) => {
-                self.agent.something_is_held();
-                Ok(handle)
-            }
-            Err(error) => {
-                // Nobody has touched the extent: it goes back as what it came as.
-                let extent_word = ExtentWord(extent.to_word());
-                match handle {
-                    Ok(handle) => drop(self.destroy_inside(handle)),
-                    Err(_) => self.release(vidmm_table::Detached {
-                        extent: extent_word,
-                        fresh: true,
-                    }),
-                }
-                Err(error)
-            }
+        let made = match request.group {
+            None => self.table.create(&new).map_err(Error::from),
+            Some(group) => match self.table.resources().create_member(group, &new) {
+                Err(vidmm_table::Error::BadHandle) => Err(Error::BadGroup),
+                made => made.map_err(Error::from),
+            },
+        };
+        match made {
+            Ok(_) => self.agent.something_is_held(),
+            // Nobody has touched the extent: it goes back as what it came as.
+            Err(_) => self.release(vidmm_table::Detached {
+                extent: ExtentWord(extent.to_word()),
+                fresh: true,
+            }),
         }
+        made
     }
 
     /// Ends an allocation, whatever its state, unless it is locked.
@@ -331,7 +322,7 @@ impl<K: Kernel> Pool<K> {
             for &handle in &handles {
                 let ended = self
                     .table
-                    .destroy_locked(handle, |slot| self.retire(handle, slot));
+                    .destroy_locked(handle, device, |slot| self.retire(handle, slot));
                 if let Ok(Some(detached)) = ended {
                     self.release(detached);
                 }
@@ -654,25 +645,6 @@ impl<K: Kernel> Pool<K> {
         self.table
             .members(group, members)
             .map_err(|_| Error::BadGroup)
-    }
-
-    /// Puts an existing allocation into a group, as its newest member.
-    ///
-    /// # Errors
-    /// [`Error::BadGroup`], [`Error::BadHandle`].
-    pub fn join_group(&self, group: GroupId, handle: Handle) -> Result<(), Error> {
-        let _inside = self.enter()?;
-        let slot = self.table.get(handle)?;
-        self.state(handle)?;
-        let mut resources = self.table.resources();
-        if !self.table.has_resource(group) {
-            return Err(Error::BadGroup);
-        }
-        if let Some(before) = GroupId::from_raw(slot.slot().resource()) {
-            resources.remove(before, handle);
-        }
-        slot.set_resource(group.raw())?;
-        resources.add(group, handle).map_err(|_| Error::BadGroup)
     }
 
     /// Ends a group; its members live on, each for itself.

@@ -6,7 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use vidmm_arena::{Extent, Kernel, Returned, Shape};
 use vidmm_machine::Reason;
-use vidmm_table::{Class, Detached, Handle, SlotRef, State, Word};
+use vidmm_table::{Class, Detached, Handle, SlotIndex, SlotRef, State, Word};
 
 use crate::error::Error;
 use crate::gate::Inside;
@@ -204,7 +204,7 @@ impl<K: Kernel> Pool<K> {
     ///
     /// # Errors
     /// [`Error::NoMemory`] if `short` refuses and all that is offered would not do; then nothing
-    /// was claimed - unless an owner took back what the list still counted on.
+    /// was claimed - unless an owner took something back during the call.
     fn claim_bytes(
         &self,
         _inside: &Inside<'_>,
@@ -216,7 +216,7 @@ impl<K: Kernel> Pool<K> {
         let mut claimed = Claimed::default();
         // Scans since something was claimed.
         let mut barren = 0;
-        if short == Short::Refuse && reclaimer.victims.left_bytes() < wanted_bytes {
+        if short == Short::Refuse && !self.still_covers(&reclaimer.victims, wanted_bytes) {
             // What is left of a list would be lost for nothing if that is all there is.
             reclaimer.victims.clear();
         }
@@ -302,25 +302,47 @@ impl<K: Kernel> Pool<K> {
     ) -> Claimed {
         let is_due = |now: Key| now == key || !strict && now.class() <= key.class();
         match victim {
-            Victim::Single(index) => {
-                let Some(slot) = self.table.at(index) else {
-                    return Claimed::default();
-                };
-                let word = slot.slot().word();
-                let bytes = self.charge_of(&slot);
-                let same = word.state() == State::Offered
-                    && slot.slot().resource() == 0
-                    && !Extent::from_word(slot.slot().extent().0).is_foreign()
-                    && is_due(victims.key_now(word, slot.slot(), self.policy.as_ref(), bytes));
-                if !same {
-                    return Claimed::default();
-                }
-                slot.claim(word).map_or_else(Claimed::default, |detached| {
+            Victim::Single(index) => self
+                .single_if_due(victims, index, is_due)
+                .and_then(|(slot, word)| slot.claim(word))
+                .map_or_else(Claimed::default, |detached| {
                     self.discard(detached, key.class(), reason)
-                })
-            }
+                }),
             Victim::Group(group) => self.claim_group(victims, key, group, reason, is_due),
         }
+    }
+
+    /// A victim that is no group, if it can be claimed and its key is due.
+    fn single_if_due(
+        &self,
+        victims: &Victims,
+        index: SlotIndex,
+        is_due: impl Fn(Key) -> bool,
+    ) -> Option<(SlotRef<'_>, Word)> {
+        let slot = self.table.at(index)?;
+        let word = slot.slot().word();
+        let bytes = self.charge_of(&slot);
+        let due = word.state() == State::Offered
+            && slot.slot().resource() == 0
+            && !Extent::from_word(slot.slot().extent().0).is_foreign()
+            && is_due(victims.key_now(word, slot.slot(), self.policy.as_ref(), bytes));
+        due.then_some((slot, word))
+    }
+
+    /// Whether what is left of a list made earlier is enough, by what its victims are now: owners may
+    /// have taken some of them back since. (Groups do not stay in a list.)
+    fn still_covers(&self, victims: &Victims, wanted_bytes: u64) -> bool {
+        let mut sum_bytes: u64 = 0;
+        victims.left().any(|(key, victim, bytes)| {
+            let is_there = match victim {
+                Victim::Single(index) => self
+                    .single_if_due(victims, index, |now| now == key)
+                    .is_some(),
+                Victim::Group(_) => true,
+            };
+            sum_bytes += if is_there { bytes } else { 0 };
+            sum_bytes >= wanted_bytes
+        })
     }
 
     fn charge_of(&self, slot: &SlotRef<'_>) -> u64 {
@@ -408,25 +430,36 @@ impl<K: Kernel> Pool<K> {
         let mut given = 0;
         while given < bytes {
             let step = (bytes - given).min(STEP_BYTES);
-            let mut reclaimer = self.reclaimer();
-            let warm = self.arena.stats().warm_bytes;
-            let mut freed = 0;
-            if step > warm {
-                let claim = step - warm;
-                // Accepting what there is, it cannot be refused.
-                freed = self
-                    .claim_bytes(inside, &mut reclaimer, claim, reason, Short::Accept)
-                    .map_or(0, |claimed| claimed.room_bytes);
+            match self.give_back_step(inside, &mut self.reclaimer(), step, reason) {
+                0 => break,
+                freed => given += freed,
             }
-            freed += self.return_warm(step.saturating_sub(freed)).returned_bytes;
-            if freed == 0 {
-                break;
-            }
-            given += freed;
         }
         // A victim that had nothing behind it may have served the need, beside one whose memory
         // is warm now.
         given + self.pay_debt_with_warm()
+    }
+
+    fn give_back_step(
+        &self,
+        inside: &Inside<'_>,
+        reclaimer: &mut Reclaimer,
+        step_bytes: u64,
+        reason: Reason,
+    ) -> u64 {
+        let warm = self.arena.stats().warm_bytes;
+        let mut freed = 0;
+        if step_bytes > warm {
+            let claim = step_bytes - warm;
+            // Accepting what there is, it cannot be refused.
+            freed = self
+                .claim_bytes(inside, reclaimer, claim, reason, Short::Accept)
+                .map_or(0, |claimed| claimed.room_bytes);
+        }
+        freed
+            + self
+                .return_warm(step_bytes.saturating_sub(freed))
+                .returned_bytes
     }
 
     /// For tests of programs: discards those of `handles` that are offered, whatever their class,
@@ -459,11 +492,15 @@ impl<K: Kernel> Pool<K> {
     /// Shrinks a debt by all that can go.
     pub(crate) fn settle_debt(&self, inside: &Inside<'_>, reason: Reason) {
         loop {
-            let debt = self.deficit_bytes(0);
-            if debt == 0 || self.give_back(inside, debt, reason) == 0 {
-                return;
+            let mut reclaimer = self.reclaimer();
+            // Looked at under the lock: others may be paying the same debt - the agent, for one -
+            // and what they have claimed must not be claimed again.
+            let step = self.deficit_bytes(0).min(STEP_BYTES);
+            if step == 0 || self.give_back_step(inside, &mut reclaimer, step, reason) == 0 {
+                break;
             }
         }
+        self.pay_debt_with_warm();
     }
 }
 

@@ -58,6 +58,14 @@ impl Entry {
     fn order(&self) -> (u32, u32) {
         (self.rank, self.who)
     }
+
+    fn victim(&self) -> Victim {
+        if self.who & GROUP_BIT != 0 {
+            Victim::Group(self.who & !GROUP_BIT)
+        } else {
+            Victim::Single(SlotIndex::from_raw(self.who))
+        }
+    }
 }
 
 const UNIT_BYTES: u64 = 4096;
@@ -276,17 +284,16 @@ impl Victims {
             self.sort_block();
         }
         let entry = self.entries.get(self.next)?;
-        let victim = if entry.who & GROUP_BIT != 0 {
-            Victim::Group(entry.who & !GROUP_BIT)
-        } else {
-            Victim::Single(SlotIndex::from_raw(entry.who))
-        };
-        Some((Key::new(self.class, entry.rank), victim))
+        Some((Key::new(self.class, entry.rank), entry.victim()))
     }
 
-    /// What the victims that are left would give, if all of them are still what they were.
-    pub(crate) fn left_bytes(&self) -> u64 {
-        self.sum_units * UNIT_BYTES
+    /// The victims that are left, in any order, with the bytes of charge that each had.
+    pub(crate) fn left(&self) -> impl Iterator<Item = (Key, Victim, u64)> {
+        let left = self.entries.get(self.next..).unwrap_or_default();
+        left.iter().map(|entry| {
+            let bytes = u64::from(entry.charge_units) * UNIT_BYTES;
+            (Key::new(self.class, entry.rank), entry.victim(), bytes)
+        })
     }
 
     /// Goes on to the next victim.

@@ -276,7 +276,7 @@ fn the_examples_do_what_they_say() {
         fs::create_dir(&own).unwrap();
         if let Some(program) = compile(&own, source, language, &[]) {
             assert_eq!(
-                run(&program, &[("VIDMM_PRESSURE", "off")]),
+                run(&program, &[], &[("VIDMM_PRESSURE", "off")]),
                 says,
                 "{source}"
             );

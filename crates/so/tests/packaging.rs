@@ -98,7 +98,11 @@ fn installed_it_is_found_by_pkg_config_and_works() {
     }
     assert!(compiled.status.success(), "{compiled:?}");
     let path = prefix.join("lib");
-    let output = run_anyway(&program, &[("LD_LIBRARY_PATH", path.to_str().unwrap())]);
+    let output = run_anyway(
+        &program,
+        &[],
+        &[("LD_LIBRARY_PATH", path.to_str().unwrap())],
+    );
     assert_eq!(
         output.stdout, b"intact: 7\ndiscarded, rebuilt: 7\n",
         "{output:?}"

@@ -368,12 +368,16 @@ impl<'t> SlotRef<'t> {
         }
     }
 
-    /// As [`SlotRef::empty`], also while it is locked.
-    pub(crate) fn empty_locked(&self) -> Result<Option<Detached>, Error> {
+    /// As [`SlotRef::empty`], for an allocation of `device`, also while it is locked.
+    pub(crate) fn empty_locked(&self, device: u32) -> Result<Option<Detached>, Error> {
         // A first lock holds the shard's lock while it works on the memory: after that.
         let _serial = lock(self.shard);
         loop {
             let word = self.load()?;
+            // Like the extent, the device is that of the word if the swap succeeds.
+            if self.slot.device() != device {
+                return Err(Error::BadHandle);
+            }
             let extent = self.slot.extent();
             if self.swap(word, word.emptied()) {
                 let attached = matches!(word.state(), State::Committed | State::Offered);
@@ -449,7 +453,8 @@ impl<'t> SlotRef<'t> {
     /// [`Error::BadHandle`].
     pub fn set_resource(&self, resource: u32) -> Result<(), Error> {
         self.load()?;
-        self.slot.resource.store(resource, Ordering::Relaxed);
+        // Release: a resource has ended before its members are told.
+        self.slot.resource.store(resource, Ordering::Release);
         Ok(())
     }
 }

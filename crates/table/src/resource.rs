@@ -9,12 +9,10 @@ use std::num::NonZeroU32;
 
 use crate::chunks::Chunks;
 use crate::error::Error;
-use crate::handle::{
-    GENERATION_BITS, GENERATION_MASK, Handle, INDEX_BITS, INDEX_END, INDEX_MASK, MAX_RESOURCES,
-};
+use crate::handle::{GENERATION_MASK, Handle, INDEX_BITS, INDEX_END, INDEX_MASK, MAX_RESOURCES};
 use crate::slot::Slot;
 use crate::sync::{AtomicU16, AtomicU32, MutexGuard, Ordering, fence, lock};
-use crate::table::Table;
+use crate::table::{New, Table};
 
 #[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
 const CHUNK_BITS: u32 = 9;
@@ -34,7 +32,7 @@ const REST: u32 = 0;
 
 // A stale name is caught for 2^23 creates or more.
 #[cfg(not(any(vidmm_loom, vidmm_shuttle)))]
-const _: () = assert!((1 << GENERATION_BITS) * (REST as u64) >= 1 << 23);
+const _: () = assert!((1 << crate::handle::GENERATION_BITS) * (REST as u64) >= 1 << 23);
 
 /// A chain that changed so often while it was copied is copied under the lock instead.
 const TRIES: u32 = 3;
@@ -153,8 +151,10 @@ impl Table {
     pub fn device_of(&self, resource: ResourceId) -> Result<u32, Error> {
         let record = self.record(resource).ok_or(Error::BadHandle)?;
         let device = record.device.load(Ordering::Relaxed);
-        // Still the same resource after the look: the device was its own.
-        match record.name.load(Ordering::Acquire) == resource.raw() {
+        // What was read above is older than the name read below: still the same resource after the
+        // look, so the device was its own.
+        fence(Ordering::Acquire);
+        match record.name.load(Ordering::Relaxed) == resource.raw() {
             true => Ok(device),
             false => Err(Error::BadHandle),
         }
@@ -271,7 +271,8 @@ impl Resources<'_> {
         Ok(place)
     }
 
-    /// Ends a resource. Its members live on; `member` is called for each.
+    /// Ends a resource. Its members live on; `member` is called for each, when nobody finds the
+    /// resource any more.
     ///
     /// # Errors
     /// [`Error::BadHandle`].
@@ -280,10 +281,12 @@ impl Resources<'_> {
         resource: ResourceId,
         mut member: impl FnMut(Handle),
     ) -> Result<(), Error> {
-        self.each_member(resource, &mut member)?;
         let place = resource.place();
         let record = self.table.record(resource).ok_or(Error::BadHandle)?;
+        // First of all: a member that is told it has no resource any more can be destroyed, and its
+        // slot used for something else, without a wait for this lock.
         record.change(|| record.name.store(0, Ordering::Relaxed));
+        self.walk(record, &mut member);
         let next = record.generation.load(Ordering::Relaxed).wrapping_add(1);
         record
             .generation
@@ -309,6 +312,12 @@ impl Resources<'_> {
         mut look: impl FnMut(Handle),
     ) -> Result<(), Error> {
         let record = self.table.record(resource).ok_or(Error::BadHandle)?;
+        self.walk(record, &mut look);
+        Ok(())
+    }
+
+    /// The link is read before the member is looked at: afterwards it may be no member any more.
+    fn walk(&self, record: &Record, look: &mut impl FnMut(Handle)) {
         let mut next = record.first.load(Ordering::Relaxed);
         for _ in 0..record.count.load(Ordering::Relaxed) {
             let Some(handle) = Handle::from_raw(next) else {
@@ -317,7 +326,6 @@ impl Resources<'_> {
             next = self.table.slot_of(next).map_or(0, Slot::link);
             look(handle);
         }
-        Ok(())
     }
 
     /// The resource that lives at `place`, if one does.
@@ -339,12 +347,35 @@ impl Resources<'_> {
             .collect()
     }
 
-    /// Appends an allocation, which is in no resource's chain, to a resource's members.
+    /// Creates an allocation as the newest member of a resource, whatever `new` says of that. If
+    /// somebody who guessed its handle destroys it at once, it never was a member.
     ///
     /// # Errors
-    /// [`Error::BadHandle`] if there is no such resource.
+    /// [`Error::BadHandle`] if there is no such resource, [`Error::TableFull`]; the extent is the
+    /// caller's still.
+    pub fn create_member(&mut self, resource: ResourceId, new: &New) -> Result<Handle, Error> {
+        if !self.table.has_resource(resource) {
+            return Err(Error::BadHandle);
+        }
+        let handle = self.table.create(&New {
+            resource: resource.raw(),
+            ..*new
+        })?;
+        // The resource is there, so only the allocation can be gone already.
+        let _ = self.add(resource, handle);
+        Ok(handle)
+    }
+
+    /// Appends an allocation, which was created for this resource and is in no chain, to the
+    /// resource's members.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`] if there is no such resource or no such allocation.
     pub fn add(&mut self, resource: ResourceId, member: Handle) -> Result<(), Error> {
         let record = self.table.record(resource).ok_or(Error::BadHandle)?;
+        // One that is destroyed already must not be chained: its link is the queue's. One that is
+        // destroyed from here on is removed before its slot is queued, when this lock is free.
+        self.table.get(member)?.load()?;
         record.change(|| {
             self.table.set_link(member.raw(), 0);
             let count = record.count.load(Ordering::Relaxed);
@@ -391,24 +422,21 @@ impl Resources<'_> {
 #[allow(clippy::unwrap_used)] // The helpers below are tests too, which the lint does not see.
 mod tests {
     use super::*;
-    use crate::{ExtentWord, New};
+    use crate::ExtentWord;
 
     fn member(table: &Table, resource: ResourceId) -> Handle {
-        let handle = table
-            .create(&New {
-                size_bytes: 1,
-                align_log2: 0,
-                extent: ExtentWord(1),
-                zero_owed: false,
-                priority: 0,
-                rebuild_cost_ns: 0.0,
-                resource: resource.raw(),
-                device: 7,
-                now_ticks: 0,
-            })
-            .unwrap();
-        table.resources().add(resource, handle).unwrap();
-        handle
+        let new = New {
+            size_bytes: 1,
+            align_log2: 0,
+            extent: ExtentWord(1),
+            zero_owed: false,
+            priority: 0,
+            rebuild_cost_ns: 0.0,
+            resource: 0,
+            device: 7,
+            now_ticks: 0,
+        };
+        table.resources().create_member(resource, &new).unwrap()
     }
 
     fn members(table: &Table, resource: ResourceId) -> Vec<u32> {
@@ -467,10 +495,6 @@ mod tests {
         assert!(!table.has_resource(resource));
         assert_eq!(table.members(resource, &mut [0]), Err(Error::BadHandle));
         assert_eq!(table.device_of(resource), Err(Error::BadHandle));
-        assert_eq!(
-            table.resources().add(resource, handle),
-            Err(Error::BadHandle)
-        );
         for _ in 0..3 * REST {
             let other = table.resources().create(0).unwrap();
             assert_ne!(other, resource);

@@ -1,7 +1,10 @@
 //! A slot: one cache line of words. The state word is in `protocol`; the rest are plain words,
 //! each an atomic only so that a scan may read them while their owner writes.
 
-use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::{
+    AtomicU16, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
 use crate::word::Word;
 
 /// An extent as this crate sees it: a word that it stores and hands back. 0 says "none".
@@ -129,7 +132,9 @@ impl Slot {
     #[inline]
     #[must_use]
     pub fn resource(&self) -> u32 {
-        self.resource.load(Relaxed)
+        // Acquire: whoever frees the slot of what has no resource any more comes after the end of
+        // that resource (see `SlotRef::set_resource`).
+        self.resource.load(Acquire)
     }
 
     /// What it remembers of its use.

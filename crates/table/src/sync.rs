@@ -5,11 +5,11 @@
 #[cfg(vidmm_loom)]
 mod dependent;
 #[cfg(vidmm_loom)]
-pub(crate) use dependent::{AtomicU16, AtomicU64};
+pub(crate) use dependent::{AtomicU16, AtomicU32, AtomicU64};
 #[cfg(vidmm_loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicPtr, AtomicU32, Ordering, fence},
+    atomic::{AtomicPtr, Ordering, fence},
 };
 #[cfg(all(vidmm_shuttle, not(vidmm_loom)))]
 pub(crate) use shuttle::sync::{

@@ -223,17 +223,18 @@ impl Table {
     }
 
     /// As [`Table::destroy_noting`], also if it is locked: whoever holds a lock on it has nothing
-    /// any more. For the end of what it belongs to.
+    /// any more. For the end of the device, which it must belong to.
     ///
     /// # Errors
-    /// [`Error::BadHandle`].
+    /// [`Error::BadHandle`], also if it is of another device.
     pub fn destroy_locked(
         &self,
         handle: Handle,
+        device: u32,
         note: impl FnOnce(&Slot),
     ) -> Result<Option<Detached>, Error> {
         let slot = self.get(handle)?;
-        let detached = slot.empty_locked()?;
+        let detached = slot.empty_locked(device)?;
         self.retire(handle, slot.slot, note);
         Ok(detached)
     }
@@ -272,7 +273,9 @@ impl Table {
         if free.resting == 0 {
             free.head = index;
         } else if let Some(last) = self.chunks.get(free.tail) {
-            last.link.store(index, Ordering::Relaxed);
+            // Release: the last one may have been a member of a resource. Whoever still copies that
+            // resource's members and sees this link sees that the resource has changed, too.
+            last.link.store(index, Ordering::Release);
         }
         free.tail = index;
         free.resting += 1;
@@ -309,7 +312,8 @@ impl Table {
         });
     }
 
-    /// The handles of all allocations of `device` that live now, at most `count_max`.
+    /// The handles of all allocations of `device` that live now, at most `count_max`. If slots are
+    /// used again meanwhile, some may be of other devices: [`Table::destroy_locked`] looks again.
     #[must_use]
     pub fn of_device(&self, device: u32, count_max: usize) -> Vec<Handle> {
         let mut found = Vec::new();

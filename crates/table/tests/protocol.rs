@@ -10,7 +10,7 @@
 mod stress;
 
 use std::collections::HashMap;
-use stress::Size;
+use stress::{Size, members};
 use vidmm_table::{
     Class, Detached, Error, ExtentWord, FirstLock, Handle, Lock, MAX_ALLOCATIONS, New, OfferMode,
     Offered, Reclaim, State, Table, Word,
@@ -434,6 +434,22 @@ fn anything_at_once() {
         seed: 1,
     };
     let tally = stress::run(size);
+    println!("{tally:?}");
+    if !cfg!(miri) {
+        tally.assert_much_happened();
+    }
+}
+
+#[test]
+fn resources_at_once() {
+    let size = members::Size {
+        threads: if cfg!(miri) { 3 } else { 4 },
+        operations: if cfg!(miri) { 300 } else { 20_000 },
+        resources: 2,
+        allocations: 12,
+        seed: 1,
+    };
+    let tally = members::run(size);
     println!("{tally:?}");
     if !cfg!(miri) {
         tally.assert_much_happened();

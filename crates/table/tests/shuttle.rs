@@ -17,7 +17,7 @@ use shuttle::{Config, MaxSteps, Runner, thread};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use stress::{Size, Tally};
+use stress::{Size, Tally, members};
 use vidmm_table::{Class, ExtentWord, Installed, Lock, New, Reclaim, Table};
 
 /// Few slots, more allocations than extents: everybody meets everybody.
@@ -87,6 +87,41 @@ fn a_wide_world_at_random() {
 #[test]
 fn a_wide_world_by_pct() {
     check(PctScheduler::new(5, rounds(8_000)), WIDE);
+}
+
+/// Resources, records and slots used again and again, under names of all ages.
+const RESOURCES: members::Size = members::Size {
+    threads: 4,
+    operations: 32,
+    resources: 2,
+    allocations: 6,
+    seed: 0,
+};
+
+/// Runs resources under `scheduler`; everything that can happen must have happened.
+fn check_members(scheduler: impl Scheduler + 'static) {
+    let total = Arc::new(Mutex::new(members::Tally::default()));
+    let runs = Runner::new(scheduler, config()).run({
+        let total = total.clone();
+        move || {
+            let seed = shuttle::rand::thread_rng().next_u64();
+            let tally = members::run(members::Size { seed, ..RESOURCES });
+            total.lock().unwrap().add(tally);
+        }
+    });
+    let total = *total.lock().unwrap();
+    println!("{runs} schedules: {total:?}");
+    total.assert_everything_happened();
+}
+
+#[test]
+fn members_at_random() {
+    check_members(RandomScheduler::new(rounds(20_000)));
+}
+
+#[test]
+fn members_by_pct() {
+    check_members(PctScheduler::new(4, rounds(20_000)));
 }
 
 fn new(extent: u64, zero_owed: bool) -> New {

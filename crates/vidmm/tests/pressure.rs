@@ -194,3 +194,34 @@ fn reclaim_of_all_succeeds(pool: &Pool, all: &[One], budget_bytes: u64) {
     assert_eq!(stats.discards_total(), discarded.count() as u64);
     assert!(resident_bytes(pool) <= budget_bytes);
 }
+
+/// A list of victims made for an earlier need still counts on some that their owners have taken back
+/// since: that must not cost the others their content for a need that cannot be met.
+#[test]
+fn an_old_list_does_not_promise_too_much() {
+    const UNIT: usize = 64 << 10;
+    let pool = Pool::builder()
+        .budget_bytes(8 * UNIT as u64)
+        .pressure(PressureMode::Off)
+        .build()
+        .unwrap();
+    let tiles: Vec<Allocation> = (0..8_u8)
+        .map(|number| {
+            let mut tile = pool.options().allocate_shared(UNIT).unwrap();
+            tile.lock_mut().unwrap().fill(number);
+            tile
+        })
+        .collect();
+    pool.offer_list(&tiles, Class::Low).unwrap();
+    // The list that this makes has all eight, and one is gone.
+    assert_eq!(pool.trim(UNIT as u64).unwrap(), UNIT as u64);
+    let mut outcomes = [Outcome::Intact; 4];
+    pool.reclaim_list(&tiles[1..5], &mut outcomes).unwrap();
+    assert_eq!(outcomes, [Outcome::Intact; 4]);
+    // One is free and three are offered: six cannot be had.
+    let refused = pool.allocate(6 * UNIT).unwrap_err();
+    assert!(matches!(refused, Error::NoMemory { .. }), "{refused}");
+    let mut outcomes = [Outcome::Discarded; 3];
+    pool.reclaim_list(&tiles[5..], &mut outcomes).unwrap();
+    assert_eq!(outcomes, [Outcome::Intact; 3]);
+}

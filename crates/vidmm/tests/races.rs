@@ -345,6 +345,31 @@ fn rewrite_one(group: &mut Group, contents: &mut [Option<Pattern>], random: &mut
 }
 
 /// Budgets that come and go beside everything else: contents and the books stay right.
+/// A debt is paid once, whoever notices it: the thread that cut the budget, another one that cuts it to
+/// the same, or the agent.
+#[test]
+fn a_debt_is_not_paid_twice() {
+    const UNIT: u64 = 4 * KIB;
+    const UNITS: u64 = 64;
+    let pool = pool(UNITS * UNIT);
+    let len_bytes = usize::try_from(UNIT).unwrap();
+    let mut tiles: Vec<Allocation> = (0..UNITS)
+        .map(|_| pool.options().allocate_shared(len_bytes).unwrap())
+        .collect();
+    let mut outcomes = vec![Outcome::Intact; tiles.len()];
+    for round in 0..each() / 20 {
+        for tile in &mut tiles {
+            write(tile);
+        }
+        pool.offer_list(&tiles, Class::Normal).unwrap();
+        in_threads(2, |_, _| pool.set_budget_bytes((UNITS - 2) * UNIT).unwrap());
+        pool.set_budget_bytes(UNITS * UNIT).unwrap();
+        pool.reclaim_list(&tiles, &mut outcomes).unwrap();
+        let lost = outcomes.iter().filter(|&&o| o == Outcome::Discarded);
+        assert_eq!(lost.count(), 2, "round {round}");
+    }
+}
+
 #[test]
 fn the_budget_moves_under_everybody() {
     const BUDGET: u64 = 512 * KIB;

@@ -4,8 +4,9 @@
  * A request is one call of the interface, or the few that belong together: lock, copy, unlock. The
  * answer is the call's status and what it wrote. Whoever asks judges it; this program judges only
  * what cannot be seen from outside: that a refused call left its outputs alone, that none wrote
- * beyond its array, and that a fence had been reached when the call returned. */
+ * beyond its array, and where a fence stood when the call returned. */
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -301,12 +302,34 @@ static NTSTATUS reclaim1(uint32_t count, int resources, int wants_results)
     return D3DKMTReclaimAllocations(&args);
 }
 
-static NTSTATUS reclaim2(uint32_t count, int resources, int wants_results)
+static int supplied_any(uint32_t count)
+{
+    uint32_t i;
+    for (i = 0; i < count; i++)
+        if (results.results[i] == D3DDDI_RECLAIM_RESULT_DISCARDED)
+            return 1;
+    return 0;
+}
+
+/* Memory that was supplied is work of the queue, all of it done by the time the call returns. */
+static void check_fence(NTSTATUS status, UINT64 before, UINT64 told, int supplied)
 {
     const volatile UINT64 *fence = queue.FenceValueCPUVirtualAddress;
+    UINT64 reached = *fence;
+
+    if (status != STATUS_SUCCESS && told != UNTOUCHED)
+        fail("reclaim: a refused call wrote a fence value");
+    if (status == STATUS_SUCCESS && told > reached)
+        fail("reclaim: fence value %" PRIu64 ", and %" PRIu64 " is reached", told, reached);
+    if (reached < before || (supplied && told <= before))
+        fail("reclaim: the fence did not advance from %" PRIu64, before);
+}
+
+static NTSTATUS reclaim2(uint32_t count, int resources, int wants_results)
+{
+    UINT64 before = *(const volatile UINT64 *)queue.FenceValueCPUVirtualAddress;
     D3DKMT_RECLAIMALLOCATIONS2 args = {0};
     NTSTATUS status;
-    UINT64 reached;
 
     args.hPagingQueue = queue.hPagingQueue;
     args.NumAllocations = count;
@@ -315,12 +338,7 @@ static NTSTATUS reclaim2(uint32_t count, int resources, int wants_results)
     args.pResults = wants_results ? results.results : NULL;
     args.PagingFenceValue = UNTOUCHED;
     status = D3DKMTReclaimAllocations2(&args);
-    reached = *fence;
-    if (status == STATUS_SUCCESS && args.PagingFenceValue > reached)
-        fail("reclaim: a fence value of %llu where %llu is reached",
-             (unsigned long long)args.PagingFenceValue, (unsigned long long)reached);
-    if (status != STATUS_SUCCESS && args.PagingFenceValue != UNTOUCHED)
-        fail("reclaim: a refused call wrote a fence value");
+    check_fence(status, before, args.PagingFenceValue, wants_results && supplied_any(count));
     return status;
 }
 

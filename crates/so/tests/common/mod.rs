@@ -102,8 +102,8 @@ pub(crate) fn compile(
 
 /// Runs a program with these variables in an environment without any of vidmm's, and says what it
 /// printed. It must succeed.
-pub(crate) fn run(program: &Path, variables: &[(&str, &str)]) -> String {
-    let output = run_anyway(program, variables);
+pub(crate) fn run(program: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let output = run_anyway(program, arguments, variables);
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr),
@@ -118,14 +118,18 @@ pub(crate) fn run(program: &Path, variables: &[(&str, &str)]) -> String {
 }
 
 /// As [`run`], whatever becomes of it.
-pub(crate) fn run_anyway(program: &Path, variables: &[(&str, &str)]) -> Output {
+pub(crate) fn run_anyway(program: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("VIDMM_") {
             command.env_remove(name);
         }
     }
-    command.envs(variables.iter().copied()).output().unwrap()
+    command
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
 }
 
 /// What this machine cannot do, where test logs show it.

@@ -257,7 +257,15 @@ impl Face for CFace {
             handle: raw(group.0),
             ..Call::DestroyResource.into()
         })?;
-        self.places.group_destroyed(group);
+        for member in self.places.members(group) {
+            let again = self.destroy(member);
+            assert_eq!(
+                again,
+                Err(Refusal::Invalid),
+                "{member:?} outlived its group"
+            );
+            self.places.destroyed(member);
+        }
         Ok(())
     }
 
@@ -361,7 +369,9 @@ impl Face for CFace {
         Ok(())
     }
 
-    /// There is no call for it; a budget that is lower for a while does it.
+    /// There is no call for it; a budget that is lower for a while does it. The knobs make the
+    /// library forget the victims it has listed, so cases about lists made earlier say less of this
+    /// face than of the engine.
     fn trim(&mut self, bytes: u64) -> Result<(), Refusal> {
         let before = self.resident_bytes()?;
         // A budget of nothing, while nothing may be discarded, has all unused memory go; and
@@ -379,8 +389,8 @@ impl Face for CFace {
             self.set_fault(Fault::None)?;
             self.heed_budget(lower_bytes)?;
         }
-        // What is left of a victim is unused memory at a place that was an item's: it goes, too. The
-        // budget in force may be below what is held, which is no business of a trim.
+        // What is left of a victim is unused memory at a place that was an item's: it goes, too.
+        // The budget in force may be below what is held, which is no business of a trim.
         self.set_fault(Fault::NeverDiscard)?;
         self.heed_budget(0)?;
         self.heed_budget(self.budget_bytes)?;

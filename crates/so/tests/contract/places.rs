@@ -41,10 +41,6 @@ impl Places {
         self.items.remove(&item);
     }
 
-    pub(crate) fn group_destroyed(&mut self, group: GroupName) {
-        self.items.retain(|_, known| known.group != Some(group));
-    }
-
     /// It is locked, and its memory starts here. So nobody else's is here any more.
     pub(crate) fn seen(&mut self, item: Item, start: u64) {
         let Some(known) = self.items.get(&item) else {

@@ -3,9 +3,9 @@
 //! loom explores two orders of two accesses only if it finds them dependent, and it compares an
 //! access with the last one alone. With "A loads, B loads, B swaps" it compares B's swap with B's
 //! own load and never tries "B swaps, A loads" - the very races of load-then-swap protocols. A
-//! relaxed read-modify-write of a companion before each access closes the gap: those are ordered
-//! one by one, and being relaxed they order nothing else, so missing Acquire and Release still
-//! show.
+//! relaxed store to a companion before each access closes the gap: stores are ordered one by one.
+//! Nobody ever reads the companion, not even by a read-modify-write: whoever did so before a fence
+//! would acquire what others did before theirs, and missing Acquire and Release would not show.
 
 use loom::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,7 +26,7 @@ macro_rules! dependent {
             }
 
             fn visited(&self) -> &loom::sync::atomic::$name {
-                self.visits.fetch_or(true, Ordering::Relaxed);
+                self.visits.store(true, Ordering::Relaxed);
                 &self.inner
             }
 
@@ -52,4 +52,4 @@ macro_rules! dependent {
     )*};
 }
 
-dependent!(AtomicU16(u16), AtomicU64(u64));
+dependent!(AtomicU16(u16), AtomicU32(u32), AtomicU64(u64));

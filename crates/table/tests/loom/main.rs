@@ -10,9 +10,12 @@
 // Helpers are tests too.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod at_once;
 mod batches;
 mod claims;
+mod devices;
 mod installs;
 mod locks;
+mod resources;
 mod stale;
 mod world;

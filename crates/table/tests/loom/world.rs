@@ -5,7 +5,9 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use vidmm_table::{Class, Detached, ExtentWord, Handle, Lock, New, SlotRef, State, Table, Word};
+use vidmm_table::{
+    Class, Detached, ExtentWord, Handle, Lock, New, ResourceId, SlotRef, State, Table, Word,
+};
 
 /// Preemptions explored when `LOOM_MAX_PREEMPTIONS` says nothing.
 const PREEMPTIONS: usize = 3;
@@ -21,6 +23,19 @@ pub(crate) const MINE: u64 = 7;
 /// What somebody writes who took an extent from its slot.
 pub(crate) const TAKEN: u64 = 99;
 
+/// An allocation that belongs to nothing.
+const ALONE: New = New {
+    size_bytes: 4096,
+    align_log2: 0,
+    extent: E1,
+    zero_owed: false,
+    priority: 0,
+    rebuild_cost_ns: 0.0,
+    resource: 0,
+    device: 0,
+    now_ticks: 0,
+};
+
 pub(crate) struct World {
     pub(crate) table: Table,
     memory: Vec<UnsafeCell<u64>>,
@@ -34,7 +49,10 @@ unsafe impl Send for World {}
 
 /// Runs `check` under every schedule; it says how each one ended, and exactly `endings` must have
 /// been seen: a model in which the race never happens proves nothing.
-pub(crate) fn model(endings: &[&'static str], check: fn(&Arc<World>) -> &'static str) {
+pub(crate) fn model(
+    endings: &[&'static str],
+    check: impl Fn(&Arc<World>) -> &'static str + Send + Sync + 'static,
+) {
     let seen = std::sync::Arc::new(Mutex::new(BTreeMap::new()));
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(PREEMPTIONS));
@@ -86,23 +104,50 @@ impl World {
 
     /// A new allocation that nobody has locked.
     pub(crate) fn create(&self, extent: ExtentWord, zero_owed: bool) -> Handle {
-        let new = New {
-            size_bytes: 4096,
-            align_log2: 0,
+        self.create_like(New {
             extent,
             zero_owed,
-            priority: 0,
-            rebuild_cost_ns: 0.0,
-            resource: 0,
-            device: 0,
-            now_ticks: 0,
-        };
+            ..ALONE
+        })
+    }
+
+    /// A new allocation of a device.
+    pub(crate) fn create_on(&self, device: u32, extent: ExtentWord) -> Handle {
+        self.create_like(New {
+            extent,
+            device,
+            ..ALONE
+        })
+    }
+
+    /// A new allocation, as the newest member of a resource.
+    pub(crate) fn member(&self, extent: ExtentWord, resource: ResourceId) -> Handle {
+        let new = New { extent, ..ALONE };
+        let made = self.table.resources().create_member(resource, &new);
+        made.unwrap()
+    }
+
+    /// A new allocation that is to be a member, before it is one.
+    pub(crate) fn create_for(&self, extent: ExtentWord, resource: ResourceId) -> Handle {
+        self.create_like(New {
+            extent,
+            resource: resource.raw(),
+            ..ALONE
+        })
+    }
+
+    fn create_like(&self, new: New) -> Handle {
         self.table.create(&new).unwrap()
     }
 
     /// An allocation that holds `MINE`.
     pub(crate) fn written(&self, extent: ExtentWord) -> Handle {
-        let handle = self.create(extent, false);
+        self.written_on(0, extent)
+    }
+
+    /// The same, of a device.
+    pub(crate) fn written_on(&self, device: u32, extent: ExtentWord) -> Handle {
+        let handle = self.create_on(device, extent);
         self.write_locked(handle);
         handle
     }

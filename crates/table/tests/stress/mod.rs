@@ -9,6 +9,7 @@
 //! * an allocation that one thread alone uses is *intact* only with exactly what it wrote last.
 
 mod ledger;
+pub(crate) mod members;
 
 use ledger::{Ledger, Thread};
 use vidmm_table::{
@@ -190,14 +191,18 @@ impl World {
     }
 }
 
+/// splitmix64.
+fn splitmix(random: &mut u64) -> u64 {
+    *random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *random;
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
+}
+
 impl Worker {
-    /// splitmix64.
     fn random(&mut self, below: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ mixed >> 31) % below
+        splitmix(&mut self.random) % below
     }
 
     fn index(&mut self, length: usize) -> usize {
