@@ -19,8 +19,8 @@ const QUIET: (&str, &str) = ("VIDMM_PRESSURE", "off");
 /// Calls that must be refused, by program: at least so many are tried, so that a table cannot shrink
 /// unseen.
 const WRONG_CALLS: [(&str, usize); 4] = [
-    ("bad_objects", 735),
-    ("bad_create", 777),
+    ("bad_objects", 766),
+    ("bad_create", 783),
     ("bad_lists", 1049),
     ("bad_destroy", 441),
 ];
