@@ -154,6 +154,7 @@ mutant step first-lock-works-again protocol.rs 's/(break \(word, extent\);.*?)if
 # The shard's lock.
 serial='let _serial = lock\(self\.shard\);'
 mutant serial install-unserialised protocol.rs "s/(fn install\\(.*?)$serial/\$1/s"
+mutant serial renewal-unserialised protocol.rs "s/(fn renew_discarded\\(.*?)$serial/\$1/s"
 mutant serial kill-unserialised protocol.rs "s/(fn kill\\(.*?)$serial/\$1/s"
 mutant serial destroy-unserialised protocol.rs "s/(fn empty\\(.*?)$serial/\$1/s"
 mutant serial end-of-device-unserialised protocol.rs "s/(fn empty_locked\\(.*?)$serial/\$1/s"

@@ -31,10 +31,10 @@ impl Fence {
     pub(crate) fn new() -> io::Result<Self> {
         let page_bytes = rustix::param::page_size();
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping, wherever the kernel likes. It is a shared one so that it can be
-        // mapped twice.
-        let written =
-            unsafe { mmap_anonymous(std::ptr::null_mut(), page_bytes, access, MapFlags::SHARED) }?;
+        // A shared one, so that it can be mapped twice.
+        let (anywhere, flags) = (std::ptr::null_mut(), MapFlags::SHARED);
+        // SAFETY: a new mapping, wherever the kernel likes.
+        let written = unsafe { mmap_anonymous(anywhere, page_bytes, access, flags) }?;
         // SAFETY: an old size of 0 leaves the old mapping and makes another of the same page
         // (mremap(2)).
         let read = unsafe { mremap(written, 0, page_bytes, MremapFlags::MAYMOVE) }

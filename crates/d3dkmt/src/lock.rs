@@ -8,15 +8,14 @@ use crate::caller::{Answer, INVALID, Place};
 use crate::face::{Face, refusal};
 
 /// The allocation of this name, if it is of this device.
-#[inline]
 pub(crate) fn allocation_of(
     face: &Face,
     device: D3DKMT_HANDLE,
     allocation: D3DKMT_HANDLE,
 ) -> Answer<Handle> {
-    let handle = Handle::from_raw(allocation).ok_or(INVALID)?;
+    let (handle, device) = named(allocation, device)?;
     match face.pool.device_of(handle) {
-        Ok(owner) if owner == device && device != 0 => Ok(handle),
+        Ok(owner) if owner == device => Ok(handle),
         _ => Err(INVALID),
     }
 }
@@ -27,8 +26,8 @@ pub(crate) fn lock(face: &Face, args: Place<D3DKMT_LOCK2>) -> Answer {
     if asked.Flags.Value != 0 {
         return Err(INVALID);
     }
-    let handle = allocation_of(face, asked.hDevice, asked.hAllocation)?;
-    let mapping = face.pool.lock(handle).map_err(refusal)?;
+    let (handle, device) = named(asked.hAllocation, asked.hDevice)?;
+    let mapping = face.pool.lock_of(handle, device).map_err(refusal)?;
     args.update(|args| args.pData = mapping.start.as_ptr().cast());
     Ok(())
 }
@@ -36,6 +35,15 @@ pub(crate) fn lock(face: &Face, args: Place<D3DKMT_LOCK2>) -> Answer {
 #[inline]
 pub(crate) fn unlock(face: &Face, args: Place<D3DKMT_UNLOCK2>) -> Answer {
     let asked = args.read();
-    let handle = allocation_of(face, asked.hDevice, asked.hAllocation)?;
-    face.pool.unlock(handle).map_err(refusal)
+    let (handle, device) = named(asked.hAllocation, asked.hDevice)?;
+    face.pool.unlock_of(handle, device).map_err(refusal)
+}
+
+/// Names that something could have. Allocations of no device are not to be had by C.
+#[inline]
+fn named(allocation: D3DKMT_HANDLE, device: D3DKMT_HANDLE) -> Answer<(Handle, D3DKMT_HANDLE)> {
+    match (Handle::from_raw(allocation), device) {
+        (None, _) | (_, 0) => Err(INVALID),
+        (Some(handle), device) => Ok((handle, device)),
+    }
 }

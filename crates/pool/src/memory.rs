@@ -30,15 +30,38 @@ impl<K: Kernel> Pool<K> {
     /// [`Error::BadHandle`], [`Error::LeftOut`].
     #[inline]
     pub fn lock(&self, handle: Handle) -> Result<Mapping, Error> {
+        self.lock_slot(&self.table.get(handle)?)
+    }
+
+    /// As [`Pool::lock`], of an allocation of `device`; one of another is as good as none.
+    ///
+    /// # Errors
+    /// As [`Pool::lock`].
+    #[inline]
+    pub fn lock_of(&self, handle: Handle, device: u32) -> Result<Mapping, Error> {
+        self.lock_slot(&self.slot_of(handle, device)?)
+    }
+
+    /// The slot of an allocation of `device`; that it still lives is for each operation to see.
+    #[inline]
+    fn slot_of(&self, handle: Handle, device: u32) -> Result<SlotRef<'_>, Error> {
         let slot = self.table.get(handle)?;
+        match slot.slot().device() == device {
+            true => Ok(slot),
+            false => Err(Error::BadHandle),
+        }
+    }
+
+    #[inline]
+    fn lock_slot(&self, slot: &SlotRef<'_>) -> Result<Mapping, Error> {
         if self.protection.is_some() {
-            return self.lock_protected(&slot);
+            return self.lock_protected(slot);
         }
         let extent = match slot.lock()? {
             Lock::Locked(extent) => extent,
-            Lock::Fresh => self.first_lock(&slot)?,
+            Lock::Fresh => self.first_lock(slot)?,
         };
-        Ok(self.mapping(&slot, extent))
+        Ok(self.mapping(slot, extent))
     }
 
     #[inline]
@@ -76,9 +99,22 @@ impl<K: Kernel> Pool<K> {
     /// [`Error::NotLocked`], [`Error::BadHandle`].
     #[inline]
     pub fn unlock(&self, handle: Handle) -> Result<(), Error> {
-        let slot = self.table.get(handle)?;
+        self.unlock_slot(&self.table.get(handle)?)
+    }
+
+    /// As [`Pool::unlock`], of an allocation of `device`; one of another is as good as none.
+    ///
+    /// # Errors
+    /// As [`Pool::unlock`].
+    #[inline]
+    pub fn unlock_of(&self, handle: Handle, device: u32) -> Result<(), Error> {
+        self.unlock_slot(&self.slot_of(handle, device)?)
+    }
+
+    #[inline]
+    fn unlock_slot(&self, slot: &SlotRef<'_>) -> Result<(), Error> {
         if self.protection.is_some() {
-            return self.unlock_protected(&slot);
+            return self.unlock_protected(slot);
         }
         slot.unlock()?;
         Ok(())

@@ -9,8 +9,8 @@ use vidmm_arena::{Arena, ArenaError, ArenaOptions, Extent, Kernel, LinuxKernel, 
 use vidmm_machine::{MachineError, Reason};
 use vidmm_policy::Policy;
 use vidmm_table::{
-    Class, ExtentWord, Handle, History, Installed, New, OfferMode, PRIORITY_NORMAL, Reclaim,
-    ResourceId as GroupId, Slot, SlotRef, State, Table,
+    Class, ExtentWord, Handle, History, Installed, New, OfferMode, Offered, PRIORITY_NORMAL,
+    Reclaim, ResourceId as GroupId, Slot, SlotRef, State, Table,
 };
 
 use crate::agent::Agent;
@@ -348,11 +348,18 @@ impl<K: Kernel> Pool<K> {
 
     #[inline]
     pub(crate) fn offer_slot(&self, slot: &SlotRef<'_>, mode: OfferMode) -> Result<(), Error> {
-        if !slot.offer_at_once(mode) {
-            slot.offer(mode)?;
+        if !slot.offer_at_once(mode) && slot.offer(mode)? == Offered::AlreadyDiscarded {
+            return self.renew_discarded(slot, mode);
         }
         self.note_offer(slot, mode);
         Ok(())
+    }
+
+    /// An offer of what is discarded already: it stays so, in the mode of the newest offer.
+    #[cold]
+    fn renew_discarded(&self, slot: &SlotRef<'_>, mode: OfferMode) -> Result<(), Error> {
+        let _inside = self.enter()?;
+        Ok(slot.renew_discarded(mode)?)
     }
 
     #[inline]

@@ -10,7 +10,8 @@ use crate::word::{OfferMode, State, Word};
 pub enum Offered {
     /// It is offered now, in the mode given.
     Now,
-    /// It had been discarded before, and stays so.
+    /// It had been discarded before, and stays so; the mode is still that of an earlier offer
+    /// ([`SlotRef::renew_discarded`]).
     AlreadyDiscarded,
 }
 
@@ -323,6 +324,22 @@ impl<'t> SlotRef<'t> {
             "a transition out of discarded did not take the shard's lock"
         );
         Ok(Installed::Here)
+    }
+
+    /// Gives a discarded allocation the mode of a new offer: whether it may die is as its owner said
+    /// last. If it is not discarded any more, the offer was before whatever happened to it.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`].
+    pub fn renew_discarded(&self, mode: OfferMode) -> Result<(), Error> {
+        // Not for the word alone: whoever holds the lock counts on the word to stay.
+        let _serial = lock(self.shard);
+        let word = self.load()?;
+        if word.state() == State::Discarded {
+            let renewed = self.swap(word, word.renewed(mode));
+            debug_assert!(renewed, "a discarded word changed without the shard's lock");
+        }
+        Ok(())
     }
 
     /// Declares a discarded allocation *not committed*, for good. Says whether it did: `false`

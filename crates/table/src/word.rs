@@ -192,11 +192,19 @@ impl Word {
 
     #[inline]
     pub(crate) fn offered(self, mode: OfferMode) -> Self {
+        self.with_mode(mode).with_state(State::Offered).next()
+    }
+
+    /// In the state it has, in another mode.
+    pub(crate) fn renewed(self, mode: OfferMode) -> Self {
+        self.with_mode(mode).next()
+    }
+
+    #[inline]
+    fn with_mode(self, mode: OfferMode) -> Self {
         let bits =
             (mode.class as u64) << CLASS_SHIFT | u64::from(mode.allow_decommit) << DECOMMIT_SHIFT;
         Word((self.0 & !MODE_MASK) | bits)
-            .with_state(State::Offered)
-            .next()
     }
 
     /// The word that a reclaim writes over `self`, whether it was offered or committed.
@@ -283,6 +291,8 @@ mod tests {
             let sequence = |word: Word| word.0 >> SEQUENCE_SHIFT;
             let next = sequence(word.next());
             prop_assert_eq!(next, (sequence(word) + 1) & (u64::MAX >> SEQUENCE_SHIFT));
+            prop_assert_eq!((offered.claimed().renewed(mode).state(), offered.claimed().renewed(mode).mode()), (State::Discarded, mode));
+            prop_assert_eq!(sequence(word.renewed(mode)), next);
             let once = [word.offered(mode), word.reclaimed(), word.offered_again(), word.claimed()];
             let more = [word.committed_fresh(), word.touched(), word.killed(), word.emptied()];
             prop_assert!(once.into_iter().chain(more).all(|after| sequence(after) == next));

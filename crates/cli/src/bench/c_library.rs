@@ -331,11 +331,12 @@ impl Reclaim<'_> {
     /// Whether the last call found all of it intact; without results, nobody knows.
     pub(crate) fn all_intact(&self) -> bool {
         let (results, count) = (self.args.pDiscarded, self.args.NumAllocations as usize);
+        if results.is_null() {
+            return true;
+        }
         // SAFETY: there is a result for each allocation, which nobody writes now.
-        results.is_null()
-            || unsafe { std::slice::from_raw_parts(results, count) }
-                .iter()
-                .all(|&discarded| discarded == 0)
+        let results = unsafe { std::slice::from_raw_parts(results, count) };
+        results.iter().all(|&discarded| discarded == 0)
     }
 }
 

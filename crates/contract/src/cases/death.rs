@@ -63,6 +63,18 @@ pub(super) fn without_allow_decommit_nothing_dies(factory: &mut dyn FaceFactory)
     Ok(())
 }
 
+pub(super) fn a_new_offer_of_what_is_discarded_says_whether_it_may_die(
+    factory: &mut dyn FaceFactory,
+) -> Done {
+    let (mut world, lost, _full) = unsuppliable(factory)?;
+    // The newest offer counts, also of what is discarded already.
+    world.offer(&[lost], Class::Low)?;
+    world.falls_short(&[lost], Form::V2)?;
+    world.offer_decommit(&[lost], Class::High)?;
+    assert_eq!(world.reclaim_as(&[lost], Form::V2)?, [Answer::NotCommitted]);
+    Ok(())
+}
+
 pub(super) fn what_is_dead_stays_dead_and_can_be_destroyed(factory: &mut dyn FaceFactory) -> Done {
     let (mut world, dead, _full) = unsuppliable(factory)?;
     assert_eq!(world.reclaim_as(&[dead], Form::V2)?, [Answer::NotCommitted]);

@@ -38,6 +38,7 @@ macro_rules! each_case {
             "9.12" death in_debt_it_is_answered_too;
             "9.12" death what_can_be_supplied_is_discarded_not_dead;
             "9.12" death without_allow_decommit_nothing_dies;
+            "9.4" death a_new_offer_of_what_is_discarded_says_whether_it_may_die;
             "2.2" death what_is_dead_stays_dead_and_can_be_destroyed;
             "2.2" death a_call_that_fails_kills_nothing;
             "2.2" death the_others_of_the_list_come_back;

@@ -267,3 +267,55 @@ fn zeroes_are_owed_through_an_offer() {
         pick(intact, "intact", "claimed")
     });
 }
+
+/// A new offer of what is discarded says that it may not die any more: either it was killed before, or
+/// it is not killed.
+#[test]
+fn a_renewed_offer_and_a_kill() {
+    model(&["killed", "kept"], |world| {
+        let handle = world.discarded(E1);
+        let lossy = OfferMode {
+            class: Class::Low,
+            allow_decommit: true,
+        };
+        world.slot(handle).renew_discarded(lossy).unwrap();
+        let killer = {
+            let world = world.clone();
+            thread::spawn(move || world.slot(handle).kill().unwrap())
+        };
+        let renewed = world.slot(handle).renew_discarded(Class::High.into());
+        assert_eq!(renewed, Ok(()));
+        let killed = killer.join().unwrap();
+        let word = world.word(handle);
+        if killed {
+            assert_eq!((word.state(), word.mode()), (State::Dead, lossy));
+        } else {
+            assert_eq!(
+                (word.state(), word.mode()),
+                (State::Discarded, Class::High.into())
+            );
+        }
+        pick(killed, "killed", "kept")
+    });
+}
+
+/// An install counts on the word that it saw: a renewal waits for it, or it for the renewal.
+#[test]
+fn a_renewed_offer_and_an_install() {
+    model(&["before", "after"], |world| {
+        let handle = world.discarded(E1);
+        let installer = {
+            let world = world.clone();
+            thread::spawn(move || world.slot(handle).install(E2).unwrap())
+        };
+        world
+            .slot(handle)
+            .renew_discarded(Class::High.into())
+            .unwrap();
+        assert_eq!(installer.join().unwrap(), Installed::Here);
+        let word = world.word(handle);
+        assert_eq!(word.state(), State::Committed);
+        assert_eq!(world.lock(handle), Ok(E2));
+        pick(word.mode() == Class::High.into(), "before", "after")
+    });
+}
