@@ -4,6 +4,7 @@
 #
 #   crates/table/mutants.sh            all mutants
 #   crates/table/mutants.sh --quick    the memory orders only
+#   crates/table/mutants.sh --part K/N every Nth, from the Kth on; parts may run side by side
 #   crates/table/mutants.sh NAME...    these
 #
 # Works on a copy of the crate, offline, with the workspace's lock file.
@@ -32,7 +33,24 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+quick='' wanted=() part=1 parts=1 survivors=0 ran=0 seen=0
+while [ $# -gt 0 ]; do
+    case $1 in
+        --quick) quick=1 ;;
+        --part)
+            [[ ${2-} =~ ^([1-9][0-9]?)/([1-9][0-9]?)$ ]] && [ "${BASH_REMATCH[1]}" -le "${BASH_REMATCH[2]}" ] \
+                || { echo "mutants.sh: --part takes K/N, 1/1 to 99/99" >&2; exit 2; }
+            part=${BASH_REMATCH[1]} parts=${BASH_REMATCH[2]}
+            shift
+            ;;
+        -*) echo "mutants.sh: unknown option $1; known: --quick, --part K/N" >&2; exit 2 ;;
+        *) wanted+=("$1") ;;
+    esac
+    shift
+done
+
 target=${CARGO_TARGET_DIR:-$PWD/target}/mutants
+[ "$parts" -eq 1 ] || target+=-$part
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 mkdir -p "$copy/crates" "$target"
@@ -79,16 +97,13 @@ caught_by() {
     echo "$(echo "$failed" | head -1)$([ "$count" -gt 1 ] && echo " and $((count - 1)) more")"
 }
 
-quick= wanted=() survivors=0 ran=0
-for argument in "$@"; do
-    if [ "$argument" = --quick ]; then quick=1; else wanted+=("$argument"); fi
-done
-
 # mutant GROUP NAME FILE EDIT: EDIT is a perl substitution over the whole file.
 mutant() {
     local group=$1 name=$2 file=$copy/crates/table/src/$3 edit=$4
     [ -z "$quick" ] || [[ $group = *order ]] || return 0
     [ ${#wanted[@]} -eq 0 ] || [[ " ${wanted[*]} " = *" $name "* ]] || return 0
+    seen=$((seen + 1))
+    [ $(((seen - part) % parts)) -eq 0 ] || return 0
     rm -r "$copy/crates/table/src"
     cp -r "$copy/src.original" "$copy/crates/table/src"
     perl -0777 -pi -e "$edit" "$file"
@@ -109,7 +124,8 @@ mutant() {
 }
 
 build "the crate as it is"
-suite || { echo "mutants.sh: the suite fails without a mutant:" >&2; tail -30 "$log" >&2; exit 2; }
+# Once is enough.
+[ "$part" -ne 1 ] || suite || { echo "mutants.sh: the suite fails without a mutant:" >&2; tail -30 "$log" >&2; exit 2; }
 printf '%-28s | %s\n' mutant "caught by"
 
 # Memory orders.
@@ -193,6 +209,6 @@ mutant resource link-after-look resource.rs \
 mutant resource dead-member-added resource.rs 's/self\.table\.get\(member\)\?\.load\(\)\?;//'
 mutant resource record-generation-kept resource.rs 's/(generation\.load\(Ordering::Relaxed\)\.wrapping_add\()1/${1}0/'
 
-[ "$ran" -gt 0 ] || { echo "mutants.sh: no such mutant: ${wanted[*]}" >&2; exit 2; }
+[ "$seen" -gt 0 ] || { echo "mutants.sh: no such mutant: ${wanted[*]}" >&2; exit 2; }
 echo "$ran mutants, $survivors survived"
 [ "$survivors" -eq 0 ]
