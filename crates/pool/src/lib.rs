@@ -13,9 +13,9 @@
 //!
 //! # Locks
 //!
-//! In the order in which they may be held: a face's gate, the gate (shared, by every slow call; exclusive, by
-//! `fork`), the reclaimer, the table's resources (our groups), then those inside table and arena,
-//! which are leaves.
+//! In the order in which they may be held: a face's gate, the gate (shared, by every slow call;
+//! exclusive, by `fork`), the reclaimer, the table's resources (our groups), then those inside
+//! table and arena, which are leaves.
 //! Offer, reclaim of intact memory, lock (but the first) and unlock take none of them.
 
 mod agent;

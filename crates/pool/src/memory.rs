@@ -42,16 +42,6 @@ impl<K: Kernel> Pool<K> {
         self.lock_slot(&self.slot_of(handle, device)?)
     }
 
-    /// The slot of an allocation of `device`; that it still lives is for each operation to see.
-    #[inline]
-    fn slot_of(&self, handle: Handle, device: u32) -> Result<SlotRef<'_>, Error> {
-        let slot = self.table.get(handle)?;
-        match slot.slot().device() == device {
-            true => Ok(slot),
-            false => Err(Error::BadHandle),
-        }
-    }
-
     #[inline]
     fn lock_slot(&self, slot: &SlotRef<'_>) -> Result<Mapping, Error> {
         if self.protection.is_some() {

@@ -307,8 +307,6 @@ impl<K: Kernel> Pool<K> {
     /// # Errors
     /// [`Error::LeftOut`].
     pub fn destroy_device(&self, device: u32) -> Result<(), Error> {
-        /// So many at a time: the list of a million would be large.
-        const AT_ONCE: usize = 4096;
         let _inside = self.enter()?;
         {
             let mut resources = self.table.resources();
@@ -317,20 +315,15 @@ impl<K: Kernel> Pool<K> {
                 let _ = resources.destroy(group, |_| {});
             }
         }
-        loop {
-            let handles = self.table.of_device(device, AT_ONCE);
-            for &handle in &handles {
-                let ended = self
-                    .table
-                    .destroy_locked(handle, device, |slot| self.retire(handle, slot));
-                if let Ok(Some(detached)) = ended {
-                    self.release(detached);
-                }
+        self.table.each_of_device(device, |handle| {
+            let ended = self
+                .table
+                .destroy_locked(handle, device, |slot| self.retire(handle, slot));
+            if let Ok(Some(detached)) = ended {
+                self.release(detached);
             }
-            if handles.is_empty() {
-                return Ok(());
-            }
-        }
+        });
+        Ok(())
     }
 
     /// Offers an allocation: from now on its content may be lost. Offering what is offered renews
@@ -369,16 +362,30 @@ impl<K: Kernel> Pool<K> {
             .offered(|| mode.class.effective(slot.slot().priority()));
     }
 
+    #[inline]
+    fn slot_named(&self, raw: u32, device: u32) -> Option<SlotRef<'_>> {
+        self.slot_of(Handle::from_raw(raw)?, device).ok()
+    }
+
+    /// The slot of an allocation of `device`; that it still lives is for each operation to see.
+    #[inline]
+    pub(crate) fn slot_of(&self, handle: Handle, device: u32) -> Result<SlotRef<'_>, Error> {
+        let slot = self.table.get(handle)?;
+        match slot.slot().device() == device {
+            true => Ok(slot),
+            false => Err(Error::BadHandle),
+        }
+    }
+
     /// Offers the allocation with these 32 bits as its handle in the usual case: it is of this
     /// device, not locked, and nobody else is at it. If it is not so, nothing was changed, and
     /// [`Pool::offer_list`] finds out why.
     #[inline]
     pub fn offer_at_once(&self, raw: u32, device: u32, mode: OfferMode) -> bool {
-        let slot = Handle::from_raw(raw).and_then(|handle| self.table.get(handle).ok());
-        let Some(slot) = slot else {
+        let Some(slot) = self.slot_named(raw, device) else {
             return false;
         };
-        let offered = slot.slot().device() == device && slot.offer_at_once(mode);
+        let offered = slot.offer_at_once(mode);
         if offered {
             self.note_offer(&slot, mode);
         }
@@ -390,11 +397,10 @@ impl<K: Kernel> Pool<K> {
     /// and [`Pool::reclaim_list`] finds out why.
     #[inline]
     pub fn reclaim_at_once(&self, raw: u32, device: u32) -> bool {
-        let slot = Handle::from_raw(raw).and_then(|handle| self.table.get(handle).ok());
-        let Some(slot) = slot else {
+        let Some(slot) = self.slot_named(raw, device) else {
             return false;
         };
-        let reclaimed = slot.slot().device() == device && slot.reclaim_at_once().is_some();
+        let reclaimed = slot.reclaim_at_once().is_some();
         if reclaimed {
             slot.note_reclaim(self.signals.now_ticks());
         }

@@ -312,21 +312,18 @@ impl Table {
         });
     }
 
-    /// The handles of all allocations of `device` that live now, at most `count_max`. If slots are
-    /// used again meanwhile, some may be of other devices: [`Table::destroy_locked`] looks again.
-    #[must_use]
-    pub fn of_device(&self, device: u32, count_max: usize) -> Vec<Handle> {
-        let mut found = Vec::new();
+    /// Calls `each` with the handles of all allocations of `device` that live now; `each` may
+    /// destroy them. If slots are used again meanwhile, some may be of other devices:
+    /// [`Table::destroy_locked`] looks again.
+    pub fn each_of_device(&self, device: u32, mut each: impl FnMut(Handle)) {
         self.scan(|index, slot| {
-            if slot.device() == device
-                && slot.word().state() != State::Empty
-                && found.len() < count_max
-            {
+            if slot.device() == device && slot.word().state() != State::Empty {
                 let generation = slot.generation.load(Ordering::Relaxed);
-                found.extend(Handle::new(index.0, generation));
+                if let Some(handle) = Handle::new(index.0, generation) {
+                    each(handle);
+                }
             }
         });
-        found
     }
 
     /// What the table's bookkeeping takes, and for how many allocations.

@@ -176,8 +176,8 @@ static void offer_some(struct worker *w)
         (D3DKMT_OFFER_PRIORITY)(random_below(&w->random, 4) + 1);
     CHECK_OK(offer_with(client.device, handles, count, priority, flags));
     for (UINT i = 0; i < count; i++) {
-        // Offered before with the flag, it may have been lost already when it came without.
-        picked[i]->may_die = (picked[i]->state == OFFERED && picked[i]->may_die) || flags >> 1;
+        // The newest offer counts, also if it was lost already.
+        picked[i]->may_die = (int)(flags >> 1);
         picked[i]->state = OFFERED;
     }
 }

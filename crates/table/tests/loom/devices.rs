@@ -240,14 +240,21 @@ fn the_end_of_a_device_beside_the_next_use_of_a_slot() {
             (destroyed.is_ok(), world.create_on(OTHER_DEVICE, E2))
         });
         let mut ended = 0;
-        for handle in world.table.of_device(DEVICE, 8) {
+        world.table.each_of_device(DEVICE, |handle| {
             ended += usize::from(end(world, handle).is_ok());
-        }
+        });
         let (destroyed, new) = destroyer.join().unwrap();
         assert_eq!(ended + usize::from(destroyed), 1);
         assert_eq!(world.state(new), State::Committed);
-        assert!(world.table.of_device(DEVICE, 8).is_empty());
-        assert_eq!(world.table.of_device(OTHER_DEVICE, 8), [new]);
+        let of = |device| {
+            let mut found = Vec::new();
+            world
+                .table
+                .each_of_device(device, |handle| found.push(handle));
+            found
+        };
+        assert_eq!(of(DEVICE), []);
+        assert_eq!(of(OTHER_DEVICE), [new]);
         pick(destroyed, "other", "here")
     });
 }

@@ -311,10 +311,11 @@ impl Machine {
         for &index in list {
             let stamp = self.allocation(index).history().stamp_ticks;
             let known = &mut self.oracle.items[index];
+            // Also of what is discarded already.
+            known.may_die = mode.allow_decommit;
             if matches!(known.is, Is::Committed | Is::Offered) {
                 known.is = Is::Offered;
                 known.class = mode.class;
-                known.may_die = mode.allow_decommit;
                 known.stamp = stamp;
             }
         }
