@@ -1,0 +1,56 @@
+//! What the operator of the machine has decided.
+
+/// What holds for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// The budget, in bytes; never 0.
+    pub budget_bytes: u64,
+    /// What is kept for clients below their floor, in bytes.
+    pub reserve_bytes: u64,
+    /// As many processes may be counted at once.
+    pub clients_max: u32,
+    /// How long a request may wait for memory that others have in use, in milliseconds.
+    pub patience_ms: u32,
+    /// How long a client may take to answer an order or a poll before it counts as unresponsive,
+    /// in milliseconds.
+    pub answer_ms: u32,
+}
+
+impl Settings {
+    /// The defaults for a budget: a reserve of a sixteenth.
+    #[must_use]
+    pub fn of_budget(budget_bytes: u64) -> Self {
+        Settings {
+            budget_bytes,
+            reserve_bytes: budget_bytes / 16,
+            clients_max: 4096,
+            patience_ms: 500,
+            answer_ms: 100,
+        }
+    }
+}
+
+/// What holds for one client, by the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// How much of the shared budget it gets beside others, in hundredths: 100 is usual; never 0.
+    pub weight_hundredths: u32,
+    /// What is kept for it, in bytes.
+    pub reservation_bytes: u64,
+    /// What it can always reach, in bytes, out of the reserve for newcomers; `None`: the default,
+    /// the smaller of 1/64 of the budget and the reserve divided by the clients.
+    pub floor_bytes: Option<u64>,
+    /// What it may never exceed, in bytes.
+    pub cap_bytes: Option<u64>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Terms {
+            weight_hundredths: 100,
+            reservation_bytes: 0,
+            floor_bytes: None,
+            cap_bytes: None,
+        }
+    }
+}
