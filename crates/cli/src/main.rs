@@ -10,8 +10,14 @@
 //! Exit status: 0 done, 1 failed, 2 wrong usage.
 
 mod bench;
+mod budget;
 mod demo;
+mod operator;
 mod output;
+mod stat;
+mod top;
+mod trim;
+mod words;
 
 use std::process::ExitCode;
 
@@ -37,6 +43,10 @@ enum Command {
     // No doc comments here: they would hide the longer texts that the `Args` bring along.
     Demo(demo::Args),
     Bench(bench::Args),
+    Top(top::Args),
+    Stat(stat::Args),
+    Trim(trim::Args),
+    Budget(budget::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +65,10 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Top(args) => top::run(args),
+        Command::Stat(args) => stat::run(args),
+        Command::Trim(args) => trim::run(args),
+        Command::Budget(args) => budget::run(args),
     }
 }
 
