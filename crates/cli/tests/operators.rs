@@ -2,7 +2,7 @@
 //! arguments in, exit status, text and JSON out, and a terminal that is as it was before.
 
 // The helpers below are test code too, which the lint does not see.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../src/operator/fake.rs"]
 #[allow(dead_code, unreachable_pub)]

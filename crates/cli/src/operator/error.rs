@@ -72,14 +72,6 @@ impl OperatorError {
     pub(crate) fn malformed(path: PathBuf, error: &DecodeError) -> Self {
         Self::NotVidmm(path, error.to_string())
     }
-
-    /// Whether another try may go better without anybody doing anything about this one.
-    pub(crate) fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::NoManager(_) | Self::Silent { .. } | Self::Broken(_) | Self::Kernel(..)
-        )
-    }
 }
 
 fn reasons(places: &[(PathBuf, Absent)]) -> String {
