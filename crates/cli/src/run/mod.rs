@@ -72,7 +72,6 @@ pub(crate) struct Args {
         value_name = "CMD",
         required = true,
         last = true,
-        allow_hyphen_values = true
     )]
     command: Vec<OsString>,
 }
