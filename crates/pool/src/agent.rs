@@ -189,6 +189,10 @@ impl<K: Kernel> Pool<K> {
     }
 }
 
+thread_local! {
+    static IS_AGENT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// The agent of one pool.
 #[derive(Debug)]
 pub(crate) struct Agent {
@@ -294,6 +298,11 @@ impl Agent {
         if let Some(works) = self.works().as_ref() {
             let _ = epoll::delete(&works.epoll, connection);
         }
+    }
+
+    /// Whether this thread is an agent: what only an agent could do for it, it has to do itself.
+    pub(crate) fn is_this_thread() -> bool {
+        IS_AGENT.try_with(std::cell::Cell::get).unwrap_or(false)
     }
 
     /// Lets the agent look at what is to be told. Inside the gate.
@@ -449,6 +458,7 @@ impl Works {
 
     /// The life of the agent's thread.
     fn serve(&self, pool: &Weak<dyn Holder>) {
+        IS_AGENT.set(true);
         while !self.stop.load(Ordering::Acquire) {
             match self.run_ready(pool, None) {
                 Ok(()) => {}

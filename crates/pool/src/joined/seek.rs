@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vidmm_arena::Kernel;
 use vidmm_wire::{Ask, Join, Opening, ToManager};
 
-use crate::agent::AgentMode;
+use crate::agent::{Agent, AgentMode};
 use crate::error::Error;
 use crate::gate::Inside;
 use crate::joined::connection::{Connected, connect_to, send_packet};
@@ -319,8 +319,9 @@ impl<K: Kernel> Pool<K> {
                 return fate;
             }
             match self.options.agent {
-                AgentMode::Thread => thread::park_timeout(left),
-                AgentMode::Host => self.read_myself(left.min(LOOK_AGAIN)),
+                // A callback on the agent's own thread waits for nobody else.
+                AgentMode::Thread if !Agent::is_this_thread() => thread::park_timeout(left),
+                AgentMode::Thread | AgentMode::Host => self.read_myself(left.min(LOOK_AGAIN)),
             }
         }
     }

@@ -522,3 +522,24 @@ fn a_cap_of_the_programs_own_holds_and_what_is_above_it_goes_back() {
     ));
     drop(offered);
 }
+
+#[test]
+fn a_callback_may_need_memory() {
+    let manager = Manager::listen();
+    let pool = pool(&manager);
+    let (client, offered) = joined_with_offered(&manager, &pool, 1);
+    let (sender, outcomes) = channel();
+    let same_pool = pool.clone();
+    pool.subscribe(move |_| {
+        let outcome = written(&same_pool, 6).map(|memory| holds(&memory, 6));
+        sender.send(outcome).expect("somebody listens");
+    })
+    .expect("an agent");
+    client.say(&ToClient::Notice(vidmm_wire::Notice::Trim { bytes: 1 }));
+    client.grant(UNIT_BYTES, 0);
+    assert_eq!(
+        outcomes.recv_timeout(PATIENCE).expect("it is called"),
+        Ok(true)
+    );
+    drop(offered);
+}
