@@ -21,6 +21,7 @@ use vidmm_machine::{
 };
 
 use crate::gate::Inside;
+use crate::joined::Notice;
 use crate::options::PressureMode;
 use crate::pool::Pool;
 use crate::process::{secure_execution, spawn_without_signals};
@@ -62,6 +63,18 @@ pub(crate) trait Holder: Send + Sync {
     fn taken_count(&self) -> u32;
     /// Shrinks a debt, if there is one.
     fn settle(&self);
+    /// Acts on what the manager says.
+    fn heed(&self);
+    /// What the link to the manager needs now and then. `quiet`: no memory was taken lately.
+    fn tend_link(&self, quiet: bool);
+    /// Nothing is held any more: nor is credit.
+    fn let_credit_go(&self);
+    /// Whether a reason of pressure is another's business.
+    fn leaves_to_manager(&self, reason: Reason) -> bool;
+    /// What is given does not suffice.
+    fn notify_short(&self, bytes: u64);
+    /// Tells the program what it wanted to know.
+    fn tell(&self);
     /// Its agent.
     fn agent(&self) -> &Agent;
     /// Keeps `fork` away: the agent's own locks are taken only while this is held.
@@ -90,15 +103,44 @@ impl<K: Kernel> Holder for Pool<K> {
     }
 
     fn taken_count(&self) -> u32 {
-        self.signals.now_ticks()
+        self.signals.now_ticks().wrapping_sub(self.link.own_ticks())
     }
 
     fn settle(&self) {
         if self.room.left_bytes() < 0
             && let Ok(inside) = self.enter()
         {
-            self.settle_debt(&inside, Reason::Budget);
+            self.settle_debt(&inside, &Reason::Budget.into());
         }
+    }
+
+    fn heed(&self) {
+        let inside = self.gate.enter();
+        Pool::heed(self, &inside);
+    }
+
+    fn tend_link(&self, quiet: bool) {
+        let inside = self.gate.enter();
+        Pool::tend_link(self, &inside, quiet);
+    }
+
+    fn let_credit_go(&self) {
+        let _inside = self.gate.enter();
+        self.return_unused_credit();
+    }
+
+    fn leaves_to_manager(&self, reason: Reason) -> bool {
+        let _inside = self.gate.enter();
+        self.link.leaves_to_manager(reason)
+    }
+
+    fn notify_short(&self, bytes: u64) {
+        let _inside = self.gate.enter();
+        self.notify(Notice::PleaseTrim { bytes });
+    }
+
+    fn tell(&self) {
+        self.tell_notices();
     }
 
     fn agent(&self) -> &Agent {
@@ -147,6 +189,10 @@ impl<K: Kernel> Pool<K> {
     }
 }
 
+thread_local! {
+    static IS_AGENT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// The agent of one pool.
 #[derive(Debug)]
 pub(crate) struct Agent {
@@ -192,12 +238,18 @@ impl Quiet {
         }
         self.ticks.fetch_add(1, Ordering::Relaxed).wrapping_add(1) == QUIET_TICKS
     }
+
+    /// Whether nobody has taken memory for a whole tick.
+    fn is_quiet(&self) -> bool {
+        self.ticks.load(Ordering::Relaxed) > 1
+    }
 }
 
 /// What an entry of the epoll set is; pressure sources are numbered from `SOURCES` on.
 const WAKE: u64 = 0;
 const TIMER: u64 = 1;
-const SOURCES: u64 = 2;
+const MANAGER: u64 = 2;
+const SOURCES: u64 = 3;
 
 impl Agent {
     pub(crate) fn new(
@@ -225,6 +277,38 @@ impl Agent {
         // held, or this call sees that it rests.
         if !self.awake.load(Ordering::SeqCst) {
             self.wake();
+        }
+    }
+
+    /// Makes the descriptors and starts the thread, whether or not anything is held. Inside the
+    /// gate.
+    pub(crate) fn require(&self) -> Result<(), Errno> {
+        self.started(&mut self.works()).map(drop)
+    }
+
+    /// From now on, what comes through `connection` is heeded. Inside the gate.
+    pub(crate) fn watch_manager(&self, connection: &OwnedFd) -> Result<(), Errno> {
+        let works = self.started(&mut self.works())?;
+        let data = epoll::EventData::new_u64(MANAGER);
+        epoll::add(&works.epoll, connection, data, epoll::EventFlags::IN)
+    }
+
+    /// A connection is given up. Before it is closed: a copy in a child would keep it in the set.
+    pub(crate) fn forget_manager(&self, connection: &OwnedFd) {
+        if let Some(works) = self.works().as_ref() {
+            let _ = epoll::delete(&works.epoll, connection);
+        }
+    }
+
+    /// Whether this thread is an agent: what only an agent could do for it, it has to do itself.
+    pub(crate) fn is_this_thread() -> bool {
+        IS_AGENT.try_with(std::cell::Cell::get).unwrap_or(false)
+    }
+
+    /// Lets the agent look at what is to be told. Inside the gate.
+    pub(crate) fn nudge(&self) {
+        if let Some(works) = self.works().as_ref() {
+            let _ = rustix::io::write(&works.wake, &1_u64.to_ne_bytes());
         }
     }
 
@@ -374,6 +458,7 @@ impl Works {
 
     /// The life of the agent's thread.
     fn serve(&self, pool: &Weak<dyn Holder>) {
+        IS_AGENT.set(true);
         while !self.stop.load(Ordering::Acquire) {
             match self.run_ready(pool, None) {
                 Ok(()) => {}
@@ -394,7 +479,11 @@ impl Works {
         for event in ready {
             let (flags, data) = (event.flags, event.data.u64());
             match data {
-                WAKE => self.drain(&self.wake),
+                WAKE => {
+                    self.drain(&self.wake);
+                    pool.tell();
+                }
+                MANAGER => pool.heed(),
                 TIMER => {
                     self.drain(&self.timer);
                     self.tick(&*pool);
@@ -436,7 +525,9 @@ impl Works {
         if self.quiet.tick(pool.taken_count()) {
             pool.give_warm();
         }
+        pool.tend_link(self.quiet.is_quiet());
         if pool.held_bytes() == 0 {
+            pool.let_credit_go();
             pool.agent().rest(self, pool);
             return;
         }
@@ -453,7 +544,14 @@ impl Works {
     fn act(&self, pool: &dyn Holder, answer: Answer) {
         match answer {
             Answer::Enough => {}
-            Answer::GiveBack(demand) => pool.give(demand.bytes, demand.reason),
+            Answer::GiveBack(demand) if pool.leaves_to_manager(demand.reason) => {}
+            Answer::GiveBack(demand) => {
+                let givable = pool.givable_bytes();
+                pool.give(demand.bytes, demand.reason);
+                if demand.bytes > givable {
+                    pool.notify_short(demand.bytes - givable);
+                }
+            }
             Answer::Unwatch(token) => {
                 let _inside = pool.gate();
                 let mut pressure = self.pressure();

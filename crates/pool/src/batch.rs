@@ -1,9 +1,11 @@
 //! Calls on lists: validated whole, done whole or not at all.
 
-use vidmm_arena::{Extent, Kernel};
+use vidmm_arena::{Extent, Kernel, Shape};
 use vidmm_table::{Error as SlotError, Handle, OfferMode, Reclaim, Slot, SlotRef, State, Word};
 
 use crate::error::{BatchError, Error};
+use crate::gate::Inside;
+use crate::joined::{Allowance, Lack};
 use crate::pool::{Outcome, Pool};
 
 /// The most items that a list may have (as `D3DKMT_MAKERESIDENT_ALLOC_MAX`).
@@ -412,71 +414,106 @@ impl<K: Kernel> Pool<K> {
         Ok(true)
     }
 
-    /// Puts memory behind everything that was discarded, or behind nothing. All of it inside the
-    /// gate: a child made meanwhile would never see an extent again that is between two owners.
+    /// Puts memory behind everything that was discarded, or behind nothing. What may die goes last,
+    /// each for itself: it cannot fail the call.
     fn supply_and_install<L: HandleList + ?Sized>(
         &self,
         list: &L,
         answers: Answers,
         lost: impl Iterator<Item = usize>,
     ) -> Result<(), Error> {
-        let inside = self.enter()?;
-        let mut extents = Vec::new();
-        let supplied = self.supply(&inside, list, answers, lost, &mut extents);
-        for (index, extent) in extents {
-            match self.at(list, index) {
-                Ok(slot) if supplied.is_ok() => self.install(&slot, extent),
-                _ => self.release(vidmm_table::Detached {
-                    extent: vidmm_table::ExtentWord(extent.to_word()),
-                    fresh: true,
-                }),
+        let lost: Vec<usize> = lost.collect();
+        self.with_credit(|inside, allowance| {
+            // From the first extent to its owner inside the gate: a child made meanwhile would
+            // never see an extent again that is between two owners.
+            let mut extents = Vec::new();
+            let firm = self.discarded(list, answers, &lost, false)?;
+            let supplied = self.supply(inside, &firm, allowance, &mut extents);
+            for (index, extent) in extents {
+                match self.at(list, index) {
+                    Ok(slot) if supplied.is_ok() => self.install(&slot, extent),
+                    _ => self.release(vidmm_table::Detached {
+                        extent: vidmm_table::ExtentWord(extent.to_word()),
+                        fresh: true,
+                    }),
+                }
             }
+            self.agent.something_is_held();
+            supplied
+        })?;
+        for (index, shape) in self.discarded(list, answers, &lost, true)? {
+            self.supply_or_kill(list, index, shape)?;
         }
-        self.agent.something_is_held();
-        supplied
+        Ok(())
     }
 
-    /// Finds memory for all items at `lost` that are discarded, in this order.
-    fn supply<L: HandleList + ?Sized>(
+    /// Those of `lost` that are discarded now, in this order, with their shapes: those that may die,
+    /// or those that may not.
+    fn discarded<L: HandleList + ?Sized>(
         &self,
-        inside: &crate::gate::Inside<'_>,
         list: &L,
         answers: Answers,
-        lost: impl Iterator<Item = usize>,
-        extents: &mut Vec<(usize, Extent)>,
-    ) -> Result<(), Error> {
-        let mut firm = Vec::new();
-        let mut lossy = Vec::new();
-        for index in lost {
+        lost: &[usize],
+        may_die: bool,
+    ) -> Result<Vec<(usize, Shape)>, Error> {
+        let mut found = Vec::new();
+        for &index in lost {
             let Ok(slot) = self.at(list, index) else {
                 continue;
             };
             let Ok(word) = slot.load() else { continue };
-            if word.state() != State::Discarded {
-                continue;
+            let dies = answers == Answers::NotCommitted && word.mode().allow_decommit;
+            if word.state() == State::Discarded && dies == may_die {
+                found.push((index, self.shape_of(&slot)?));
             }
-            let may_die = answers == Answers::NotCommitted && word.mode().allow_decommit;
-            let side = if may_die { &mut lossy } else { &mut firm };
-            side.push((index, self.shape_of(&slot)?));
         }
+        Ok(found)
+    }
+
+    /// Finds memory for all of `firm`.
+    fn supply(
+        &self,
+        inside: &Inside<'_>,
+        firm: &[(usize, Shape)],
+        allowance: Allowance,
+        extents: &mut Vec<(usize, Extent)>,
+    ) -> Result<(), Lack> {
         let wanted_bytes = firm.iter().map(|(_, shape)| shape.charge_bytes()).sum();
         let mut reclaimer = self.reclaimer();
-        self.check_possible(&mut reclaimer, wanted_bytes)?;
-        for (index, shape) in firm {
+        self.check_possible(&mut reclaimer, wanted_bytes, allowance)?;
+        for &(index, shape) in firm {
             let extent = self
-                .acquire_by_claims(inside, &mut reclaimer, shape)
-                .map_err(|error| whole_call(error, wanted_bytes))?;
+                .acquire_by_claims(inside, &mut reclaimer, shape, allowance)
+                .map_err(|lack| whole_call(&lack, wanted_bytes))?;
             extents.push((index, extent));
         }
-        for (index, shape) in lossy {
-            match self.acquire_by_claims(inside, &mut reclaimer, shape) {
-                Ok(extent) => extents.push((index, extent)),
-                Err(_) => {
-                    if let Ok(slot) = self.at(list, index) {
-                        // Brought back or destroyed by another thread meanwhile: not dead, then.
-                        let _ = slot.kill();
-                    }
-                }
+        Ok(())
+    }
+
+    /// Puts memory behind an item that may die, which it does if there is none.
+    fn supply_or_kill<L: HandleList + ?Sized>(
+        &self,
+        list: &L,
+        index: usize,
+        shape: Shape,
+    ) -> Result<(), Error> {
+        let supplied = self.with_credit(|inside, allowance| {
+            let extent = self.acquire(inside, shape, allowance)?;
+            match self.at(list, index) {
+                Ok(slot) => self.install(&slot, extent),
+                Err(_) => self.release(vidmm_table::Detached {
+                    extent: vidmm_table::ExtentWord(extent.to_word()),
+                    fresh: true,
+                }),
+            }
+            self.agent.something_is_held();
+            Ok(())
+        });
+        if supplied.is_err() {
+            let _inside = self.enter()?;
+            if let Ok(slot) = self.at(list, index) {
+                // Brought back or destroyed by another thread meanwhile: not dead, then.
+                let _ = slot.kill();
             }
         }
         Ok(())
@@ -596,12 +633,19 @@ fn collect(last: &Frame<'_>, count: usize) -> Vec<Option<Word>> {
 }
 
 /// A shortage is told with what the call as a whole wanted.
-fn whole_call(error: Error, wanted_bytes: u64) -> Error {
-    match error {
+fn whole_call(lack: &Lack, wanted_bytes: u64) -> Lack {
+    let told = |error: &Error| match *error {
         Error::NoMemory { budget_bytes, .. } => Error::NoMemory {
             wanted_bytes,
             budget_bytes,
         },
         other => other,
+    };
+    match lack {
+        Lack::Never(error) => Lack::Never(told(error)),
+        Lack::Credit { bytes, error } => Lack::Credit {
+            bytes: *bytes,
+            error: told(error),
+        },
     }
 }

@@ -50,6 +50,24 @@ pub enum Error {
         /// What was wanted, in bytes.
         wanted_bytes: u64,
     },
+    /// No manager answers, and this process may have no memory without one
+    /// (`VIDMM_MODE=shared`).
+    #[error(
+        "no manager answers, and VIDMM_MODE=shared allows no memory without one: start one with \
+         `vidmm serve`, or look at VIDMM_SOCKET"
+    )]
+    NoManager,
+    /// More is to be reserved than is available.
+    #[error(
+        "{} cannot be reserved: {} are available",
+        ByteSize(*.wanted_bytes), ByteSize(*.available_bytes)
+    )]
+    BadReservation {
+        /// What was asked for, in bytes.
+        wanted_bytes: u64,
+        /// What could be reserved, in bytes.
+        available_bytes: u64,
+    },
     /// A size of 0.
     #[error("a size of 0 bytes: an allocation has at least one")]
     ZeroSize,

@@ -93,6 +93,12 @@ impl<K: Kernel> Forks for Pool<K> {
 
     fn in_child(&self) {
         self.agent.in_child();
+        self.notices.in_child();
+        if !self.link.is_alone() {
+            // What nothing is behind is the parent's.
+            self.room.cut_unused(u64::MAX);
+        }
+        self.link.in_child();
         if self.options.fork == ForkMode::Drop {
             // The memory is not there: nothing may act as if it were.
             self.left_out.store(true, Ordering::Relaxed);

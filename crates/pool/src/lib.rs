@@ -8,8 +8,8 @@
 //! **Owns:** the budget of this process, the order of victims, the agent, what happens at `fork`.
 //!
 //! **Must not know:** faces (it has no types of theirs and no global state but the list of pools
-//! that `fork` walks and the process's own pool, which all faces share), where a budget comes from,
-//! how the kernel is called.
+//! that `fork` walks and the process's own pool, which all faces share), how a manager decides, how
+//! the kernel is called.
 //!
 //! # Locks
 //!
@@ -20,10 +20,13 @@
 
 mod agent;
 mod batch;
+mod demand;
 mod error;
+mod explain;
 mod fork;
 mod gate;
 mod global;
+mod joined;
 mod memory;
 mod options;
 mod pool;
@@ -38,8 +41,10 @@ mod victims;
 pub use agent::AgentMode;
 pub use batch::{Answers, BATCH_MAX, HandleList};
 pub use error::{BatchError, Error};
+pub use explain::{DISCARDS_REMEMBERED, Discard};
 pub use fork::{FaceClosed, FaceGate, FacePass};
 pub use global::{GlobalError, global};
+pub use joined::{JoinMode, JoinOptions, Membership, Notice, SubscriptionId};
 pub use memory::Mapping;
 pub use options::{EnvironmentError, ForkMode, PoolOptions, PressureMode};
 pub use pool::{NewPoolError, Outcome, Pool, Request};

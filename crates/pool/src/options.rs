@@ -7,6 +7,7 @@ use vidmm_machine::{BudgetSpec, MachineFiles, ParseSizeError};
 use vidmm_policy::{OldestFirst, Policy};
 
 use crate::agent::AgentMode;
+use crate::joined::{JoinMode, JoinOptions};
 
 /// What becomes of a pool in a child made by `fork`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +54,8 @@ pub struct PoolOptions {
     pub files: MachineFiles,
     /// How much address space to reserve, in bytes; `None`: as much as is sensible.
     pub reserve_bytes: Option<u64>,
+    /// Whether the budget may be shared with other processes.
+    pub join: JoinOptions,
 }
 
 impl Default for PoolOptions {
@@ -68,6 +71,7 @@ impl Default for PoolOptions {
             policy: Arc::new(OldestFirst),
             files: MachineFiles::default(),
             reserve_bytes: None,
+            join: JoinOptions::default(),
         }
     }
 }
@@ -94,14 +98,16 @@ pub enum EnvironmentError {
 impl PoolOptions {
     /// The options that the environment asks for, the defaults where it is silent: `VIDMM_BUDGET`
     /// (`256M`, `4G`, `25%`, `auto`), `VIDMM_POISON=1`, `VIDMM_DEBUG=protect`, `VIDMM_FORK=drop`,
-    /// `VIDMM_PRESSURE=off`, `VIDMM_AGENT=off`, `VIDMM_COREDUMP=1`. In secure-execution mode
-    /// (`AT_SECURE`) the environment is somebody else's and is ignored.
+    /// `VIDMM_PRESSURE=off`, `VIDMM_AGENT=off`, `VIDMM_COREDUMP=1`, `VIDMM_MODE` (`auto`,
+    /// `embedded`, `shared`), `VIDMM_SOCKET` (where the manager is) and `XDG_RUNTIME_DIR` (where it
+    /// is otherwise). In secure-execution mode (`AT_SECURE`) the environment is somebody else's and
+    /// is ignored.
     ///
     /// # Errors
     /// A variable with a value that it cannot have.
     pub fn from_environment() -> Result<Self, EnvironmentError> {
         if crate::process::secure_execution() {
-            return Ok(Self::default());
+            return Self::from_variables(|_| None);
         }
         Self::from_variables(|name| {
             std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
@@ -166,6 +172,21 @@ impl PoolOptions {
         )? {
             options.agent = AgentMode::Host;
         }
+        let mode = get("VIDMM_MODE").unwrap_or_default();
+        options.join.mode = match mode.as_str() {
+            "" | "auto" => JoinMode::Auto,
+            "embedded" => JoinMode::Embedded,
+            "shared" => JoinMode::Shared,
+            _ => {
+                return Err(EnvironmentError::Value {
+                    name: "VIDMM_MODE",
+                    value: mode,
+                    wanted: "auto joins a manager if there is one, embedded never does, shared \
+                             wants one",
+                });
+            }
+        };
+        options.join.sockets = JoinOptions::sockets_of(get("VIDMM_SOCKET"), get("XDG_RUNTIME_DIR"));
         Ok(options)
     }
 
@@ -208,6 +229,17 @@ mod tests {
             read(&[("VIDMM_AGENT", "off")]).unwrap().agent,
             AgentMode::Host
         );
+        let message = read(&[("VIDMM_MODE", "both")]).unwrap_err().to_string();
+        assert!(message.contains("VIDMM_MODE=both"), "{message}");
+        let join = read(&[("VIDMM_MODE", "shared"), ("XDG_RUNTIME_DIR", "/run/user/7")])
+            .unwrap()
+            .join;
+        assert_eq!(join.mode, JoinMode::Shared);
+        assert_eq!(
+            join.sockets[0],
+            PathBuf::from("/run/user/7/vidmm/manager.sock")
+        );
+        assert_eq!(join.sockets.len(), 2, "and the machine's");
         let message = read(&[("VIDMM_BUDGET", "lots")]).unwrap_err().to_string();
         assert!(message.contains("VIDMM_BUDGET"), "{message}");
         let message = read(&[("VIDMM_DEBUG", "yes")]).unwrap_err().to_string();

@@ -15,8 +15,10 @@ use vidmm_table::{
 
 use crate::agent::Agent;
 use crate::error::Error;
+use crate::explain::Memory;
 use crate::fork;
 use crate::gate::{Gate, Inside};
+use crate::joined::{Lack, Link, Membership, Notice, Notices};
 use crate::options::{ForkMode, PoolOptions};
 use crate::protect::Protection;
 use crate::reclaimer::Reclaimer;
@@ -98,7 +100,15 @@ pub struct Pool<K: Kernel = LinuxKernel> {
     pub(crate) agent: Agent,
     pub(crate) options: PoolOptions,
     pub(crate) policy: Arc<dyn Policy>,
-    budget_bytes: AtomicU64,
+    /// The way to a manager.
+    pub(crate) link: Link,
+    pub(crate) notices: Notices,
+    /// The newest discards.
+    pub(crate) memory: Memory,
+    own_budget_bytes: AtomicU64,
+    cap_bytes: AtomicU64,
+    /// What was asked to be reserved.
+    reserved_bytes: AtomicU64,
     /// This is a child, and the arena was left behind.
     pub(crate) left_out: AtomicBool,
     /// A tester's knob: nothing offered is discarded, whoever needs it.
@@ -126,10 +136,12 @@ impl<K: Kernel + 'static> Pool<K> {
         let protection = options
             .protect
             .then(|| Mutex::new(Protection::within_limit_of(&options.files)));
+        let link = Link::new(options.join.clone());
         let pool = Arc::new_cyclic(|me: &Weak<Self>| Pool {
             signals: Signals::default(),
             table: Table::new(),
-            room: Room::new(budget_bytes),
+            // What a manager may have to grant is not there yet.
+            room: Room::new(if link.begins_alone() { budget_bytes } else { 0 }),
             arena,
             gate: Gate::default(),
             reclaimer: Mutex::default(),
@@ -143,8 +155,13 @@ impl<K: Kernel + 'static> Pool<K> {
                 options.files.clone(),
             ),
             policy: Arc::clone(&options.policy),
+            link,
+            notices: Notices::default(),
+            memory: Memory::default(),
             options,
-            budget_bytes: AtomicU64::new(budget_bytes),
+            own_budget_bytes: AtomicU64::new(budget_bytes),
+            cap_bytes: AtomicU64::new(BYTES_MAX),
+            reserved_bytes: AtomicU64::new(0),
             left_out: AtomicBool::new(false),
             discards_forbidden: AtomicBool::new(false),
         });
@@ -191,9 +208,8 @@ impl<K: Kernel> Pool<K> {
     /// A bad size, alignment or group; [`Error::NoMemory`]; [`Error::Kernel`];
     /// [`Error::TableFull`].
     pub fn create(&self, request: &Request) -> Result<Handle, Error> {
-        let inside = self.enter()?;
         let shape = self.shape(request.size_bytes, request.align_bytes)?;
-        if shape.charge_bytes() > self.budget_bytes() {
+        if shape.charge_bytes() > self.ceiling_bytes() {
             return Err(self.no_memory(shape.charge_bytes()));
         }
         if let Some(group) = request.group
@@ -201,8 +217,10 @@ impl<K: Kernel> Pool<K> {
         {
             return Err(Error::BadGroup);
         }
-        let extent = self.acquire(&inside, shape)?;
-        self.create_on(extent, request)
+        self.with_credit(|inside, allowance| {
+            let extent = self.acquire(inside, shape, allowance)?;
+            self.create_on(extent, request).map_err(Lack::Never)
+        })
     }
 
     /// What an allocation will be charged, in bytes.
@@ -220,11 +238,12 @@ impl<K: Kernel> Pool<K> {
     /// # Errors
     /// [`Error::NoMemory`], [`Error::LeftOut`].
     pub fn check_room(&self, charge_bytes: u64) -> Result<(), Error> {
-        let _inside = self.enter()?;
-        if charge_bytes > self.budget_bytes() {
+        if charge_bytes > self.ceiling_bytes() {
             return Err(self.no_memory(charge_bytes));
         }
-        self.check_possible(&mut self.reclaimer(), charge_bytes)
+        self.with_credit(|_inside, allowance| {
+            self.check_possible(&mut self.reclaimer(), charge_bytes, allowance)
+        })
     }
 
     /// Creates an allocation on memory that is the caller's and stays so: it is not charged, never
@@ -432,10 +451,13 @@ impl<K: Kernel> Pool<K> {
 
     #[cold]
     pub(crate) fn reclaim_discarded(&self, slot: &SlotRef<'_>) -> Result<Outcome, Error> {
-        let inside = self.enter()?;
-        let extent = self.acquire(&inside, self.shape_of(slot)?)?;
-        self.install(slot, extent);
-        self.agent.something_is_held();
+        let shape = self.shape_of(slot)?;
+        self.with_credit(|inside, allowance| {
+            let extent = self.acquire(inside, shape, allowance)?;
+            self.install(slot, extent);
+            self.agent.something_is_held();
+            Ok(())
+        })?;
         self.note_discarded_reclaim(slot);
         Ok(Outcome::Discarded)
     }
@@ -530,23 +552,110 @@ impl<K: Kernel> Pool<K> {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    /// The budget in force, in bytes.
+    /// The budget in force, in bytes: the pool's own, or what a manager has told this process, at
+    /// most what [`Pool::set_budget_bytes`] said last.
     #[must_use]
     pub fn budget_bytes(&self) -> u64 {
-        self.budget_bytes.load(Ordering::Relaxed)
+        match self.link.told_budget_bytes() {
+            Some((told, _)) => told.min(self.cap_bytes()),
+            None => self.own_budget_bytes(),
+        }
     }
 
-    /// Changes the budget. One below what is committed is accepted: everything warm and offered
-    /// goes at once, what needs room is refused, and the excess only shrinks.
+    /// What can never be exceeded, in bytes: what is larger need not even be tried.
+    fn ceiling_bytes(&self) -> u64 {
+        match self.link.told_budget_bytes() {
+            Some((_, whole)) => whole.min(self.cap_bytes()),
+            None if self.link.is_alone() => self.own_budget_bytes(),
+            None => self.cap_bytes(),
+        }
+    }
+
+    /// The budget that holds without a manager, in bytes.
+    pub(crate) fn own_budget_bytes(&self) -> u64 {
+        self.own_budget_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What the program allows itself with a manager, in bytes.
+    pub(crate) fn cap_bytes(&self) -> u64 {
+        self.cap_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Changes the budget; with a manager, what this process takes of its budget at most. One below
+    /// what is committed is accepted: everything warm and offered goes at once, what needs room is
+    /// refused, and the excess only shrinks.
     ///
     /// # Errors
     /// [`Error::LeftOut`].
     pub fn set_budget_bytes(&self, bytes: u64) -> Result<(), Error> {
         let inside = self.enter()?;
         let bytes = bytes.min(BYTES_MAX);
-        let before = self.budget_bytes.swap(bytes, Ordering::Relaxed);
-        self.room.adjust(before, bytes);
-        self.settle_debt(&inside, Reason::Budget);
+        self.cap_bytes.store(bytes, Ordering::Relaxed);
+        let before = self.own_budget_bytes.swap(bytes, Ordering::Relaxed);
+        if self.link.is_alone() {
+            match bytes.checked_sub(before) {
+                Some(more) => self.room.raise(more),
+                None => {
+                    self.room.cut(before - bytes);
+                }
+            }
+            self.settle_debt(&inside, &Reason::Budget.into());
+        } else {
+            self.shrink_to_cap(&inside, bytes);
+        }
+        if before != bytes {
+            let budget_bytes = self.budget_bytes();
+            self.notify(Notice::BudgetChanged { budget_bytes });
+        }
+        Ok(())
+    }
+
+    /// Whether, and to whom, the pool is joined.
+    #[must_use]
+    pub fn membership(&self) -> Membership {
+        let _inside = self.gate.enter();
+        self.link.membership()
+    }
+
+    /// Why a manager did not serve this process, in its words, if one has said so.
+    #[must_use]
+    pub fn manager_refusal(&self) -> Option<String> {
+        let _inside = self.gate.enter();
+        self.link.refusal()
+    }
+
+    /// What is reserved for this process and what could be reserved in all, in bytes. Without a
+    /// manager half of the budget can be, and means nothing more.
+    #[must_use]
+    pub fn reservation_bytes(&self) -> (u64, u64) {
+        let _inside = self.gate.enter();
+        self.link
+            .told_reservation_bytes()
+            .unwrap_or_else(|| (self.reserved_bytes(), self.own_budget_bytes() / 2))
+    }
+
+    fn reserved_bytes(&self) -> u64 {
+        let half = self.own_budget_bytes() / 2;
+        self.reserved_bytes.load(Ordering::Relaxed).min(half)
+    }
+
+    /// Asks that so much be reserved for this process: a hint of what it needs at least, which does
+    /// not raise the budget (`D3DKMTChangeVideoMemoryReservation`). With a manager it takes effect
+    /// when [`Notice::BudgetChanged`] comes, at the latest.
+    ///
+    /// # Errors
+    /// [`Error::BadReservation`]: more than is available. [`Error::LeftOut`].
+    pub fn set_reservation_bytes(&self, bytes: u64) -> Result<(), Error> {
+        let (_, available_bytes) = self.reservation_bytes();
+        let _inside = self.enter()?;
+        if bytes > available_bytes {
+            return Err(Error::BadReservation {
+                wanted_bytes: bytes,
+                available_bytes,
+            });
+        }
+        self.reserved_bytes.store(bytes, Ordering::Relaxed);
+        self.ask_reservation(bytes);
         Ok(())
     }
 
@@ -564,7 +673,7 @@ impl<K: Kernel> Pool<K> {
     /// [`Error::LeftOut`].
     pub fn trim_because(&self, bytes: u64, reason: Reason) -> Result<u64, Error> {
         let inside = self.enter()?;
-        Ok(self.give_back(&inside, bytes, reason))
+        Ok(self.give_back(&inside, bytes, &reason.into()))
     }
 
     /// Gives up to `bytes` of memory that belongs to no allocation back to the kernel; says how
@@ -580,8 +689,7 @@ impl<K: Kernel> Pool<K> {
     /// Everything that is charged to the budget, in bytes: committed, offered, warm.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
-        let held = i128::from(self.budget_bytes()) - i128::from(self.room.left_bytes());
-        u64::try_from(held).unwrap_or(0)
+        self.room.held_bytes()
     }
 
     /// For tests of programs: while forbidden, nothing offered is discarded, whoever needs memory

@@ -6,10 +6,12 @@ use std::sync::{MutexGuard, PoisonError};
 
 use vidmm_arena::{Extent, Kernel, Returned, Shape};
 use vidmm_machine::Reason;
-use vidmm_table::{Class, Detached, Handle, SlotIndex, SlotRef, State, Word};
+use vidmm_table::{Detached, Handle, SlotIndex, SlotRef, State, Word};
 
+use crate::demand::Demand;
 use crate::error::Error;
 use crate::gate::Inside;
+use crate::joined::{Allowance, Lack};
 use crate::pool::Pool;
 use crate::room::signed;
 use crate::stats::Counters;
@@ -45,11 +47,19 @@ impl<K: Kernel> Pool<K> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Memory of this shape, charged: warm, or fresh, or taken from victims.
-    pub(crate) fn acquire(&self, inside: &Inside<'_>, shape: Shape) -> Result<Extent, Error> {
+    /// Memory of this shape, charged: warm, or fresh, or taken from victims as far as `allowance`
+    /// goes.
+    pub(crate) fn acquire(
+        &self,
+        inside: &Inside<'_>,
+        shape: Shape,
+        allowance: Allowance,
+    ) -> Result<Extent, Lack> {
         match self.acquire_free(shape) {
             Ok(Some(extent)) => Ok(extent),
-            Ok(None) | Err(_) => self.acquire_by_claims(inside, &mut self.reclaimer(), shape),
+            Ok(None) | Err(_) => {
+                self.acquire_by_claims(inside, &mut self.reclaimer(), shape, allowance)
+            }
         }
     }
 
@@ -90,8 +100,10 @@ impl<K: Kernel> Pool<K> {
         inside: &Inside<'_>,
         reclaimer: &mut Reclaimer,
         shape: Shape,
-    ) -> Result<Extent, Error> {
+        allowance: Allowance,
+    ) -> Result<Extent, Lack> {
         let charge = shape.charge_bytes();
+        let own_need = Demand::from(Reason::Budget);
         loop {
             match self.acquire_free(shape) {
                 Ok(Some(extent)) => return Ok(extent),
@@ -100,9 +112,9 @@ impl<K: Kernel> Pool<K> {
                 // what is offered has them. Not all of it may lie where it helps.
                 Err(error) => {
                     let claimed =
-                        self.claim_bytes(inside, reclaimer, charge, Reason::Budget, Short::Accept)?;
+                        self.claim_bytes(inside, reclaimer, charge, &own_need, Short::Accept)?;
                     if claimed.bytes == 0 {
-                        return Err(error);
+                        return Err(error.into());
                     }
                     continue;
                 }
@@ -110,13 +122,10 @@ impl<K: Kernel> Pool<K> {
             let deficit = self.deficit_bytes(charge);
             let warm = self.arena.stats().warm_bytes;
             if deficit > warm {
-                self.claim_bytes(
-                    inside,
-                    reclaimer,
-                    deficit - warm,
-                    Reason::Budget,
-                    Short::Refuse,
-                )?;
+                let claims = deficit - warm;
+                self.licensed(allowance, claims)?;
+                self.claim_bytes(inside, reclaimer, claims, &own_need, Short::Refuse)
+                    .map_err(|error| self.lack(claims, error))?;
                 if self.room.left_bytes() >= 0
                     && let Some(extent) = self.arena.take_warm(shape)
                 {
@@ -125,10 +134,26 @@ impl<K: Kernel> Pool<K> {
             }
             let returned = self.return_warm(deficit);
             if returned.returned_bytes == 0 && returned.refused_bytes > 0 {
-                return Err(Error::Kernel {
+                return Err(Lack::Never(Error::Kernel {
                     wanted_bytes: charge,
-                });
+                }));
             }
+        }
+    }
+
+    /// Whether so much may be taken of what is offered here.
+    fn licensed(&self, allowance: Allowance, claims_bytes: u64) -> Result<(), Lack> {
+        match self.may_take_own(allowance, claims_bytes) {
+            true => Ok(()),
+            false => Err(self.lack(claims_bytes, self.no_memory(claims_bytes))),
+        }
+    }
+
+    /// What is missing, to whoever could get it elsewhere.
+    fn lack(&self, bytes: u64, error: Error) -> Lack {
+        match self.link.is_alone() {
+            true => Lack::Never(error),
+            false => Lack::Credit { bytes, error },
         }
     }
 
@@ -140,16 +165,21 @@ impl<K: Kernel> Pool<K> {
         &self,
         reclaimer: &mut Reclaimer,
         charge_bytes: u64,
-    ) -> Result<(), Error> {
+        allowance: Allowance,
+    ) -> Result<(), Lack> {
         if charge_bytes == 0 {
             // Nothing is needed, so a debt does not matter.
             return Ok(());
         }
         let deficit = self.deficit_bytes(charge_bytes);
         let claims = deficit.saturating_sub(self.arena.stats().warm_bytes);
-        if claims > 0 && self.scan(reclaimer, claims).offered_bytes < claims {
+        if claims == 0 {
+            return Ok(());
+        }
+        self.licensed(allowance, claims)?;
+        if self.scan(reclaimer, claims, None).offered_bytes < claims {
             reclaimer.victims.clear();
-            return Err(self.no_memory(charge_bytes));
+            return Err(self.lack(claims, self.no_memory(charge_bytes)));
         }
         Ok(())
     }
@@ -210,7 +240,7 @@ impl<K: Kernel> Pool<K> {
         _inside: &Inside<'_>,
         reclaimer: &mut Reclaimer,
         wanted_bytes: u64,
-        reason: Reason,
+        demand: &Demand,
         short: Short,
     ) -> Result<Claimed, Error> {
         let mut claimed = Claimed::default();
@@ -225,8 +255,13 @@ impl<K: Kernel> Pool<K> {
             // may go: a stream of offers, or a policy of moods, must not keep it from ending.
             let strict = barren < RESCANS_MAX;
             if let Some((key, victim)) = self.next_victim(reclaimer, strict) {
+                if !demand.allows(key) {
+                    // All that follows ranks higher, or is of a higher class, which does not go
+                    // before this.
+                    break;
+                }
                 reclaimer.victims.advance();
-                let won = self.claim(&reclaimer.victims, key, victim, reason, strict);
+                let won = self.claim(&reclaimer.victims, key, victim, demand, strict);
                 if won.bytes > 0 {
                     barren = 0;
                 }
@@ -234,7 +269,7 @@ impl<K: Kernel> Pool<K> {
                 continue;
             }
             let wanted = wanted_bytes - claimed.bytes;
-            let seen = self.scan(reclaimer, wanted);
+            let seen = self.scan(reclaimer, wanted, demand.ranks_as_of_ticks());
             barren += 1;
             let hopeless = seen.offered_bytes < wanted || barren > BARREN_MAX;
             if short == Short::Refuse && hopeless {
@@ -266,20 +301,21 @@ impl<K: Kernel> Pool<K> {
         None
     }
 
-    /// Makes a list of at least `wanted_bytes`, and of at least a tenth of the budget.
-    fn scan(&self, reclaimer: &mut Reclaimer, wanted_bytes: u64) -> Seen {
+    /// Makes a list of at least `wanted_bytes`, and of at least a tenth of the credit, by the ranks
+    /// of now or of an earlier time.
+    fn scan(&self, reclaimer: &mut Reclaimer, wanted_bytes: u64, as_of: Option<u32>) -> Seen {
         if self.discards_forbidden.load(Ordering::Relaxed) {
             reclaimer.victims.clear();
             return Seen::default();
         }
         self.signals.watch_for();
-        let list_bytes = wanted_bytes.max(self.budget_bytes() / 10);
+        let list_bytes = wanted_bytes.max(self.room.credit_bytes() / 10);
         let seen = reclaimer.victims.scan(
             &self.table,
             self.policy.as_ref(),
             // A tick of its own: what is offered from now on, or offered anew, is younger than all
             // that this list ranks, and so cannot be taken for what it ranked.
-            self.signals.tick(),
+            as_of.unwrap_or_else(|| self.signals.tick()),
             list_bytes,
             |extent| self.arena.charge_bytes(extent),
         );
@@ -297,18 +333,18 @@ impl<K: Kernel> Pool<K> {
         victims: &Victims,
         key: Key,
         victim: Victim,
-        reason: Reason,
+        demand: &Demand,
         strict: bool,
     ) -> Claimed {
         let is_due = |now: Key| now == key || !strict && now.class() <= key.class();
         match victim {
             Victim::Single(index) => self
                 .single_if_due(victims, index, is_due)
-                .and_then(|(slot, word)| slot.claim(word))
-                .map_or_else(Claimed::default, |detached| {
-                    self.discard(detached, key.class(), reason)
+                .and_then(|(slot, word)| Some((slot.handle(index)?, slot.claim(word)?)))
+                .map_or_else(Claimed::default, |(allocation, detached)| {
+                    self.discard(allocation, detached, key, demand)
                 }),
-            Victim::Group(group) => self.claim_group(victims, key, group, reason, is_due),
+            Victim::Group(group) => self.claim_group(victims, key, group, demand, is_due),
         }
     }
 
@@ -357,7 +393,7 @@ impl<K: Kernel> Pool<K> {
         victims: &Victims,
         key: Key,
         group: u32,
-        reason: Reason,
+        demand: &Demand,
         is_due: impl Fn(Key) -> bool,
     ) -> Claimed {
         // Held to the end: nobody joins or leaves meanwhile.
@@ -367,12 +403,13 @@ impl<K: Kernel> Pool<K> {
             let _ = resources.each_member(group, |member| members.push(member));
         }
         let offered = || {
-            members
-                .iter()
-                .filter_map(|&member| self.look_at_offered(member))
+            members.iter().filter_map(|&member| {
+                let (slot, word) = self.look_at_offered(member)?;
+                Some((member, slot, word))
+            })
         };
         let key_now = offered()
-            .map(|(slot, word)| {
+            .map(|(_, slot, word)| {
                 victims.key_now(
                     word,
                     slot.slot(),
@@ -385,9 +422,9 @@ impl<K: Kernel> Pool<K> {
         if !key_now.is_some_and(is_due) {
             return claimed;
         }
-        for (slot, word) in offered() {
+        for (member, slot, word) in offered() {
             match slot.claim(word) {
-                Some(detached) => claimed.add(self.discard(detached, key.class(), reason)),
+                Some(detached) => claimed.add(self.discard(member, detached, key, demand)),
                 None => break,
             }
         }
@@ -403,10 +440,17 @@ impl<K: Kernel> Pool<K> {
     }
 
     /// Takes over the memory of a victim that was just claimed.
-    fn discard(&self, detached: Detached, class: Class, reason: Reason) -> Claimed {
+    fn discard(
+        &self,
+        allocation: Handle,
+        detached: Detached,
+        key: Key,
+        demand: &Demand,
+    ) -> Claimed {
         let extent = Extent::from_word(detached.extent.0);
         let bytes = self.arena.charge_bytes(extent);
-        self.counters.discarded(class, reason, bytes);
+        self.counters.discarded(key.class(), demand.reason, bytes);
+        self.memory.note(allocation, bytes, key, demand);
         self.forget_protection(extent);
         if detached.fresh && !extent.is_warm() {
             self.arena.put_clean(extent);
@@ -426,11 +470,11 @@ impl<K: Kernel> Pool<K> {
 
     /// Gives `bytes` back to the kernel - warm memory first, then victims - or as much as there
     /// is, and says how much it was.
-    pub(crate) fn give_back(&self, inside: &Inside<'_>, bytes: u64, reason: Reason) -> u64 {
+    pub(crate) fn give_back(&self, inside: &Inside<'_>, bytes: u64, demand: &Demand) -> u64 {
         let mut given = 0;
         while given < bytes {
             let step = (bytes - given).min(STEP_BYTES);
-            match self.give_back_step(inside, &mut self.reclaimer(), step, reason) {
+            match self.give_back_step(inside, &mut self.reclaimer(), step, demand) {
                 0 => break,
                 freed => given += freed,
             }
@@ -445,7 +489,7 @@ impl<K: Kernel> Pool<K> {
         inside: &Inside<'_>,
         reclaimer: &mut Reclaimer,
         step_bytes: u64,
-        reason: Reason,
+        demand: &Demand,
     ) -> u64 {
         let warm = self.arena.stats().warm_bytes;
         let mut freed = 0;
@@ -453,7 +497,7 @@ impl<K: Kernel> Pool<K> {
             let claim = step_bytes - warm;
             // Accepting what there is, it cannot be refused.
             freed = self
-                .claim_bytes(inside, reclaimer, claim, reason, Short::Accept)
+                .claim_bytes(inside, reclaimer, claim, demand, Short::Accept)
                 .map_or(0, |claimed| claimed.room_bytes);
         }
         freed
@@ -481,7 +525,9 @@ impl<K: Kernel> Pool<K> {
             };
             let class = word.mode().class.effective(slot.slot().priority());
             if let Some(detached) = slot.claim(word) {
-                claimed.add(self.discard(detached, class, Reason::Trim));
+                // Whatever its rank.
+                let key = Key::new(class, u32::MAX);
+                claimed.add(self.discard(handle, detached, key, &Reason::Trim.into()));
             }
         }
         drop(reclaimer);
@@ -490,15 +536,23 @@ impl<K: Kernel> Pool<K> {
     }
 
     /// Shrinks a debt by all that can go.
-    pub(crate) fn settle_debt(&self, inside: &Inside<'_>, reason: Reason) {
+    pub(crate) fn settle_debt(&self, inside: &Inside<'_>, demand: &Demand) {
+        let by_rank = demand.ranks_as_of_ticks().is_some();
+        if by_rank {
+            // A list made earlier has other ranks.
+            self.reclaimer().victims.clear();
+        }
         loop {
             let mut reclaimer = self.reclaimer();
             // Looked at under the lock: others may be paying the same debt - the agent, for one -
             // and what they have claimed must not be claimed again.
             let step = self.deficit_bytes(0).min(STEP_BYTES);
-            if step == 0 || self.give_back_step(inside, &mut reclaimer, step, reason) == 0 {
+            if step == 0 || self.give_back_step(inside, &mut reclaimer, step, demand) == 0 {
                 break;
             }
+        }
+        if by_rank {
+            self.reclaimer().victims.clear();
         }
         self.pay_debt_with_warm();
     }

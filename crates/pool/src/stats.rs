@@ -128,6 +128,11 @@ impl<K: Kernel> Pool<K> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let _inside = self.gate.enter();
+        self.stats_inside()
+    }
+
+    /// As [`Pool::stats`], by a caller that is inside the gate.
+    pub(crate) fn stats_inside(&self) -> Stats {
         let mut cached = self
             .cached_stats
             .lock()
@@ -150,6 +155,18 @@ impl<K: Kernel> Pool<K> {
     pub fn stats_now(&self) -> Stats {
         let _inside = self.gate.enter();
         self.take_stats()
+    }
+
+    /// Discards so far by class: how many, and their bytes.
+    pub(crate) fn discards_so_far(&self) -> [(u64, u64); 3] {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        std::array::from_fn(|class| {
+            (
+                load(&counters.discards[class]),
+                load(&counters.discarded_bytes[class]),
+            )
+        })
     }
 
     fn take_stats(&self) -> Stats {

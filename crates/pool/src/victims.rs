@@ -22,7 +22,7 @@ pub(crate) enum Victim {
 pub(crate) struct Key(u64);
 
 impl Key {
-    fn new(class: Class, rank: u32) -> Self {
+    pub(crate) fn new(class: Class, rank: u32) -> Self {
         Key((class as u64) << 32 | u64::from(rank))
     }
 
@@ -35,7 +35,7 @@ impl Key {
     }
 
     /// The rank within the class.
-    fn rank(self) -> u32 {
+    pub(crate) fn rank(self) -> u32 {
         // The lower half, by construction.
         #[allow(clippy::cast_possible_truncation)]
         let rank = self.0 as u32;
@@ -98,13 +98,19 @@ pub(crate) struct Victims {
 }
 
 /// Ticks from `stamp_ticks` to `now_ticks`; 0 for what was offered after "now" was read.
-fn age(now_ticks: u32, stamp_ticks: u32) -> u32 {
+pub(crate) fn age(now_ticks: u32, stamp_ticks: u32) -> u32 {
     let age = now_ticks.wrapping_sub(stamp_ticks);
     if age > u32::MAX / 2 { 0 } else { age }
 }
 
 /// Ranks a slot that was seen offered as `word`.
-fn key_of(word: Word, slot: &Slot, policy: &dyn Policy, now_ticks: u32, charge_bytes: u64) -> Key {
+pub(crate) fn key_of(
+    word: Word,
+    slot: &Slot,
+    policy: &dyn Policy,
+    now_ticks: u32,
+    charge_bytes: u64,
+) -> Key {
     let history = slot.history();
     let class = word.mode().class.effective(history.priority);
     let rank = policy.rank(&Candidate {

@@ -83,6 +83,12 @@ impl<'t> SlotRef<'t> {
         self.slot
     }
 
+    /// The handle of the allocation in the slot at `index`, which this was got from.
+    #[must_use]
+    pub fn handle(&self, index: crate::SlotIndex) -> Option<crate::Handle> {
+        crate::Handle::new(index.raw(), self.generation)
+    }
+
     /// The state word, *then* the generation: if the slot was recycled before the first load the
     /// generation differs, if after it every swap from this word fails.
     ///

@@ -63,6 +63,7 @@ mod group;
 mod guard;
 mod pool;
 mod purgeable;
+mod shared_budget;
 mod typed;
 
 pub use allocation::Allocation;
@@ -73,10 +74,11 @@ pub use pool::{AllocationOptions, Builder, Pool};
 pub use purgeable::{Purgeable, PurgeableGuard, RebuildError};
 pub use typed::{Committed, OfferBatchError, Offered, ReclaimBatchError, ReclaimError, Reclaimed};
 pub use vidmm_pool::{
-    AgentMode, BATCH_MAX, BatchError, Candidate, Class, ClassBytes, EnvironmentError, Error,
-    ForkMode, GlobalError, History, NewPoolError, OfferMode, OldestFirst, Outcome, PRIORITY_HIGH,
-    PRIORITY_LOW, PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL, Policy, PressureMode, Rank,
-    Reason, Resident, State, Stats,
+    AgentMode, BATCH_MAX, BatchError, Candidate, Class, ClassBytes, DISCARDS_REMEMBERED, Discard,
+    EnvironmentError, Error, ForkMode, GlobalError, History, JoinMode, JoinOptions, Membership,
+    NewPoolError, Notice, OfferMode, OldestFirst, Outcome, PRIORITY_HIGH, PRIORITY_LOW,
+    PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL, Policy, PressureMode, Rank, Reason,
+    Resident, State, Stats, SubscriptionId,
 };
 
 /// The example of the project's first page, run as a test.

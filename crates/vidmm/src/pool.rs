@@ -4,8 +4,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use vidmm_pool::{
-    AgentMode, BatchError, EnvironmentError, Error, ForkMode, GlobalError, LinuxKernel,
-    NewPoolError, OfferMode, Outcome, Policy, PoolOptions, PressureMode, Request, Resident, Stats,
+    AgentMode, BatchError, EnvironmentError, Error, ForkMode, GlobalError, JoinOptions,
+    LinuxKernel, NewPoolError, OfferMode, Outcome, Policy, PoolOptions, PressureMode, Request,
+    Resident, Stats,
 };
 
 use crate::allocation::{Allocation, Item, Listed};
@@ -90,6 +91,14 @@ impl Builder {
         self
     }
 
+    /// Whether, and where, the pool looks for a manager that shares one budget among processes. The
+    /// default for a pool that is built is never; for one from the environment, if there is one.
+    #[must_use]
+    pub fn join(mut self, join: JoinOptions) -> Self {
+        self.options.join = join;
+        self
+    }
+
     /// The rule by which victims of one class are chosen.
     #[must_use]
     pub fn policy(mut self, policy: Arc<dyn Policy>) -> Self {
@@ -116,7 +125,8 @@ impl Pool {
     }
 
     /// A builder with what the environment asks for: `VIDMM_BUDGET`, `VIDMM_POISON`,
-    /// `VIDMM_DEBUG`, `VIDMM_FORK`, `VIDMM_PRESSURE`, `VIDMM_AGENT`, `VIDMM_COREDUMP`.
+    /// `VIDMM_DEBUG`, `VIDMM_FORK`, `VIDMM_PRESSURE`, `VIDMM_AGENT`, `VIDMM_COREDUMP`, `VIDMM_MODE`,
+    /// `VIDMM_SOCKET`, `XDG_RUNTIME_DIR`.
     ///
     /// # Errors
     /// A variable with a value that it cannot have.

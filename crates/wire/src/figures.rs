@@ -32,6 +32,8 @@ pub struct Step {
 /// What a client could give back: its supply curve. Ranks rise from step to step.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Supply {
+    /// When its ranks were so, in the client's own measure; comes back in an order that names ranks.
+    pub as_of: u32,
     /// Credit that nothing is behind, and memory that belongs to no allocation, in bytes.
     pub unused_bytes: u64,
     /// What is offered LOW, NORMAL, HIGH (AUTO counts as what it comes to).

@@ -149,6 +149,9 @@ pub struct Order {
     pub bytes: u64,
     /// What may be discarded: LOW, NORMAL, HIGH.
     pub thresholds: [Threshold; 3],
+    /// The [`Supply::as_of`] of the supply that the thresholds' ranks are from: what was touched
+    /// since ranks as new.
+    pub as_of: u32,
     /// What is not there stays owed, and is returned as it comes free.
     pub standing: bool,
     /// Why.

@@ -11,6 +11,7 @@ fn supply(steps: usize) -> Supply {
         bytes: u64::MAX,
     };
     Supply {
+        as_of: u32::MAX,
         unused_bytes: u64::MAX,
         classes: std::array::from_fn(|_| (0..steps).map(step).collect()),
     }

@@ -1,0 +1,226 @@
+//! What a program may want to know: that its budget has changed, that it should trim. Told by the
+//! agent, which holds no lock of the pool meanwhile.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+
+use rustix::event::{EventfdFlags, eventfd};
+use vidmm_arena::Kernel;
+
+use crate::pool::Pool;
+
+/// Something that a program may want to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The budget has changed.
+    BudgetChanged {
+        /// What it is now, in bytes.
+        budget_bytes: u64,
+    },
+    /// Please trim: what is offered does not suffice for what is needed.
+    PleaseTrim {
+        /// So many bytes would help.
+        bytes: u64,
+    },
+}
+
+/// Names a subscription; never used again by the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionId(u64);
+
+type Callback = Arc<dyn Fn(Notice) + Send + Sync>;
+
+/// Who wants to know, and what is not told yet.
+#[derive(Default)]
+pub(crate) struct Notices {
+    inner: Mutex<Inner>,
+    /// The subscription whose callback runs now; 0 is none.
+    running: AtomicU64,
+}
+
+#[derive(Default)]
+struct Inner {
+    last_id: u64,
+    subscribers: Vec<(SubscriptionId, Callback)>,
+    runner: Option<ThreadId>,
+    /// Not yet told to the subscribers, and not yet taken by whoever has the descriptor: the newest
+    /// budget, the largest trim.
+    untold: Waiting,
+    untaken: Waiting,
+    descriptor: Option<OwnedFd>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Waiting {
+    budget_bytes: Option<u64>,
+    trim_bytes: Option<u64>,
+}
+
+impl Waiting {
+    fn add(&mut self, notice: Notice) {
+        match notice {
+            Notice::BudgetChanged { budget_bytes } => self.budget_bytes = Some(budget_bytes),
+            Notice::PleaseTrim { bytes } => self.trim_bytes = self.trim_bytes.max(Some(bytes)),
+        }
+    }
+
+    fn take(&mut self) -> Vec<Notice> {
+        let waiting = std::mem::take(self);
+        let budget = waiting
+            .budget_bytes
+            .map(|budget_bytes| Notice::BudgetChanged { budget_bytes });
+        let trim = waiting.trim_bytes.map(|bytes| Notice::PleaseTrim { bytes });
+        budget.into_iter().chain(trim).collect()
+    }
+}
+
+impl std::fmt::Debug for Notices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let subscribers = self.inner().subscribers.len();
+        f.debug_struct("Notices")
+            .field("subscribers", &subscribers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Notices {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// In a child made by `fork`: whoever ran did not come along, nor does the descriptor's reader.
+    pub(crate) fn in_child(&self) {
+        self.running.store(0, Ordering::Release);
+        let mut inner = self.inner();
+        inner.runner = None;
+        inner.untold = Waiting::default();
+        inner.untaken = Waiting::default();
+        if let Some(descriptor) = inner.descriptor.take() {
+            crate::fork::close_copy(descriptor.as_fd());
+            std::mem::forget(descriptor);
+        }
+    }
+}
+
+impl<K: Kernel> Pool<K> {
+    /// Calls `callback` with every notice from now on, one at a time, on the agent's thread (or,
+    /// without one, in [`Pool::agent_run`]). It may use the pool; it should not take long, since
+    /// the agent does nothing else meanwhile.
+    ///
+    /// # Errors
+    /// The agent cannot be started.
+    pub fn subscribe(
+        &self,
+        callback: impl Fn(Notice) + Send + Sync + 'static,
+    ) -> std::io::Result<SubscriptionId> {
+        let _inside = self.gate.enter();
+        self.agent.require()?;
+        let mut inner = self.notices.inner();
+        inner.last_id += 1;
+        let id = SubscriptionId(inner.last_id);
+        inner.subscribers.push((id, Arc::new(callback)));
+        Ok(id)
+    }
+
+    /// Ends a subscription. When the call returns its callback does not run and will not run again
+    /// (unless it is the callback itself that calls). Says whether there was such a subscription.
+    pub fn unsubscribe(&self, id: SubscriptionId) -> bool {
+        let (found, runs_here) = {
+            let _inside = self.gate.enter();
+            let mut inner = self.notices.inner();
+            let before = inner.subscribers.len();
+            inner.subscribers.retain(|(other, _)| *other != id);
+            let runs_here = inner.runner == Some(std::thread::current().id());
+            (inner.subscribers.len() < before, runs_here)
+        };
+        while !runs_here && self.notices.running.load(Ordering::Acquire) == id.0 {
+            // A callback takes as long as it takes; nothing else tells of its end.
+            std::thread::yield_now();
+        }
+        found
+    }
+
+    /// A descriptor that is readable while there are notices that [`Pool::take_notices`] has not
+    /// taken. It stays the same for the life of the pool in this process.
+    ///
+    /// # Errors
+    /// The kernel gives no descriptor.
+    pub fn notice_fd(&self) -> std::io::Result<OwnedFd> {
+        let _inside = self.gate.enter();
+        self.agent.require()?;
+        let mut inner = self.notices.inner();
+        let descriptor = match inner.descriptor.take() {
+            Some(descriptor) => descriptor,
+            None => eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        };
+        inner.descriptor.insert(descriptor).try_clone()
+    }
+
+    /// The notices that came since the last call, for whoever waits for [`Pool::notice_fd`]: at
+    /// most one of each kind, the newest budget and the largest trim.
+    pub fn take_notices(&self) -> Vec<Notice> {
+        let _inside = self.gate.enter();
+        let mut inner = self.notices.inner();
+        if let Some(descriptor) = &inner.descriptor {
+            let _ = rustix::io::read(descriptor, &mut [0; 8]);
+        }
+        inner.untaken.take()
+    }
+
+    /// Something to tell. The agent does it soon.
+    pub(crate) fn notify(&self, notice: Notice) {
+        let mut inner = self.notices.inner();
+        if let Some(descriptor) = &inner.descriptor {
+            let _ = rustix::io::write(descriptor, &1_u64.to_ne_bytes());
+            inner.untaken.add(notice);
+        }
+        let is_wanted = !inner.subscribers.is_empty();
+        if is_wanted {
+            inner.untold.add(notice);
+        }
+        drop(inner);
+        if is_wanted {
+            self.agent.nudge();
+        }
+    }
+
+    /// The agent's part: tells what is not told yet. Outside the gate, since callbacks may use the
+    /// pool.
+    pub(crate) fn tell_notices(&self) {
+        loop {
+            let (notices, subscribers) = {
+                let _inside = self.gate.enter();
+                let mut inner = self.notices.inner();
+                inner.runner = Some(std::thread::current().id());
+                (inner.untold.take(), inner.subscribers.clone())
+            };
+            if notices.is_empty() {
+                return;
+            }
+            for notice in notices {
+                for (id, callback) in &subscribers {
+                    self.tell(*id, callback, notice);
+                }
+            }
+        }
+    }
+
+    fn tell(&self, id: SubscriptionId, callback: &Callback, notice: Notice) {
+        {
+            // Announced under the lock, so that who unsubscribes either finds it running or has
+            // ended it before.
+            let _inside = self.gate.enter();
+            let inner = self.notices.inner();
+            if !inner.subscribers.iter().any(|(other, _)| *other == id) {
+                return;
+            }
+            self.notices.running.store(id.0, Ordering::Release);
+        }
+        // A panic in it is its program's; the agent goes on.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback(notice)));
+        self.notices.running.store(0, Ordering::Release);
+    }
+}

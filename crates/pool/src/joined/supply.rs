@@ -1,0 +1,350 @@
+//! What this process tells of itself: what it could give, by class and rank, and what it holds.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime};
+
+use vidmm_arena::{Extent, Kernel};
+use vidmm_machine::Reason;
+use vidmm_table::State;
+use vidmm_wire::{ClassFigures, Discard, Figures, STEPS_MAX, Step, Supply};
+
+use crate::pool::Pool;
+use crate::room::positive;
+use crate::stats::{ClassBytes, Stats};
+use crate::victims::{Key, age, key_of};
+
+/// Ranks are told apart by their distance from the highest, on a logarithmic scale with eight
+/// parts to a doubling: the first eight distances each have a place of their own.
+const PLACES: usize = 8 + 29 * 8;
+
+/// What is offered in one class, by rank.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    bytes: u64,
+    highest_rank: u32,
+    idle_ms: u32,
+}
+
+fn place_of(rank: u32) -> usize {
+    let distance = u32::MAX - rank;
+    match distance.checked_ilog2() {
+        None | Some(0..=2) => distance as usize,
+        Some(log2) => (log2 as usize - 2) * 8 + (distance >> (log2 - 3) & 7) as usize,
+    }
+}
+
+/// A class's curve while it is made.
+#[derive(Debug, Clone)]
+struct Curve {
+    places: Vec<Place>,
+    bytes: u64,
+}
+
+impl Curve {
+    fn new() -> Self {
+        Curve {
+            places: vec![Place::default(); PLACES],
+            bytes: 0,
+        }
+    }
+
+    fn add(&mut self, rank: u32, bytes: u64, idle_ms: u32) {
+        let Some(place) = self.places.get_mut(place_of(rank)) else {
+            return;
+        };
+        place.idle_ms = match place.bytes {
+            0 => idle_ms,
+            _ => place.idle_ms.min(idle_ms),
+        };
+        place.highest_rank = place.highest_rank.max(rank);
+        place.bytes += bytes;
+        self.bytes += bytes;
+    }
+
+    /// At most [`STEPS_MAX`] steps of about equal size, lowest ranks first.
+    fn steps(&self) -> Vec<Step> {
+        // Each but the last has at least so many bytes: there cannot be more than so many.
+        let each = self.bytes.div_ceil(STEPS_MAX as u64);
+        let mut steps: Vec<Step> = Vec::new();
+        let mut is_full = true;
+        for place in self.places.iter().rev().filter(|place| place.bytes > 0) {
+            let bytes = match steps.last_mut() {
+                Some(last) if !is_full => {
+                    last.rank = last.rank.max(place.highest_rank);
+                    last.idle_ms = last.idle_ms.min(place.idle_ms);
+                    last.bytes += place.bytes;
+                    last.bytes
+                }
+                _ => {
+                    steps.push(Step {
+                        rank: place.highest_rank,
+                        idle_ms: place.idle_ms,
+                        bytes: place.bytes,
+                    });
+                    place.bytes
+                }
+            };
+            is_full = bytes >= each;
+        }
+        steps
+    }
+}
+
+/// So many points are remembered.
+const POINTS_MAX: usize = 64;
+/// Points are at least so far apart, in milliseconds.
+const POINT_MS: u64 = 10;
+
+/// When the miss clock was where: what turns a stamp into a time, for comparing what different
+/// processes have offered. Written on slow paths only.
+#[derive(Debug)]
+pub(super) struct Times {
+    began: Instant,
+    /// Ticks, and the milliseconds at which the clock had come to them; oldest first.
+    points: Vec<(u32, u64)>,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Times {
+            began: Instant::now(),
+            points: Vec::with_capacity(POINTS_MAX),
+        }
+    }
+}
+
+impl Times {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether it is time for another point. Then what the clock says, just ticked, is to be noted:
+    /// what was stamped less was offered before now.
+    pub(super) fn is_due(&self) -> bool {
+        let last = self.points.last();
+        last.is_none_or(|&(_, at_ms)| self.now_ms() >= at_ms.saturating_add(POINT_MS))
+    }
+
+    pub(super) fn note(&mut self, now_ticks: u32) {
+        if self.points.len() == POINTS_MAX {
+            // The far past needs no more than every other point.
+            let mut place = 0;
+            self.points.retain(|_| {
+                place += 1;
+                place > POINTS_MAX / 2 || place % 2 == 1
+            });
+        }
+        self.points.push((now_ticks, self.now_ms()));
+    }
+
+    /// For how many milliseconds, at least, something stamped so has been offered.
+    fn idle_ms(&self, stamp_ticks: u32, now_ticks: u32, now_ms: u64) -> u32 {
+        let since = |ticks: u32| age(now_ticks, ticks);
+        // From some point on all are later than the stamp; the first of them was when it had
+        // been offered already.
+        let earlier = self
+            .points
+            .partition_point(|&(ticks, _)| since(ticks) >= since(stamp_ticks));
+        let idle = self
+            .points
+            .get(earlier)
+            .map_or(0, |&(_, at_ms)| now_ms.saturating_sub(at_ms));
+        u32::try_from(idle).unwrap_or(u32::MAX)
+    }
+}
+
+impl<K: Kernel> Pool<K> {
+    /// Ticks the miss clock, so that what is touched from now on can be told from what was before,
+    /// and says what it shows now. At times it is noted when that was.
+    pub(super) fn note_time(&self) -> u32 {
+        let mut times = self.link.times();
+        let now_ticks = self.signals.tick();
+        self.link.own_ticks.fetch_add(1, Ordering::Relaxed);
+        if times.is_due() {
+            times.note(now_ticks);
+        }
+        now_ticks
+    }
+
+    /// What could be given back, by a scan of the table.
+    pub(super) fn offered_supply(&self) -> Supply {
+        let mut supply = Supply {
+            as_of: self.note_time(),
+            unused_bytes: positive(self.room.left_bytes())
+                .saturating_add(self.arena.stats().warm_bytes),
+            ..Supply::default()
+        };
+        if self.discards_forbidden.load(Ordering::Relaxed) {
+            return supply;
+        }
+        let mut curves = [Curve::new(), Curve::new(), Curve::new()];
+        let mut groups: BTreeMap<u32, (Key, u64, u32)> = BTreeMap::new();
+        let times = self.link.times();
+        let (now_ticks, now_ms) = (supply.as_of, times.now_ms());
+        self.table.scan(|_, slot| {
+            let word = slot.word();
+            if word.state() != State::Offered {
+                return;
+            }
+            let extent = Extent::from_word(slot.extent().0);
+            if extent.is_foreign() {
+                return;
+            }
+            let bytes = self.arena.charge_bytes(extent);
+            let key = key_of(word, slot, self.policy.as_ref(), now_ticks, bytes);
+            let idle_ms = times.idle_ms(slot.history().stamp_ticks, now_ticks, now_ms);
+            if slot.resource() != 0 {
+                // One victim, in the highest class of its members.
+                let (highest, sum, youngest_ms) =
+                    groups.entry(slot.resource()).or_insert((key, 0, idle_ms));
+                *highest = (*highest).max(key);
+                *sum += bytes;
+                *youngest_ms = (*youngest_ms).min(idle_ms);
+            } else if let Some(curve) = curves.get_mut(key.class() as usize) {
+                curve.add(key.rank(), bytes, idle_ms);
+            }
+        });
+        drop(times);
+        for (key, bytes, idle_ms) in groups.into_values() {
+            if let Some(curve) = curves.get_mut(key.class() as usize) {
+                curve.add(key.rank(), bytes, idle_ms);
+            }
+        }
+        supply.classes = curves.each_ref().map(Curve::steps);
+        supply
+    }
+
+    /// The newest discards as the manager hears of them.
+    pub(super) fn told_discards(&self, most: u32) -> Vec<Discard> {
+        let most = (most as usize).min(vidmm_wire::DISCARDS_PER_MESSAGE_MAX);
+        let newest = self.newest_discards(most);
+        newest
+            .iter()
+            .map(|discard| Discard {
+                number: discard.number,
+                at_ms: discard
+                    .at
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),
+                allocation: discard.allocation.raw(),
+                bytes: discard.bytes,
+                class: discard.class as u8,
+                rank: discard.rank,
+                reason: reason_number(discard.reason),
+                beneficiary_pid: discard.beneficiary_pid,
+                order: discard.order,
+            })
+            .collect()
+    }
+}
+
+/// A reason by its place in [`vidmm_wire::REASONS`].
+fn reason_number(reason: Reason) -> u8 {
+    let place = vidmm_wire::REASONS
+        .iter()
+        .position(|&name| name == reason.name());
+    place
+        .and_then(|place| u8::try_from(place).ok())
+        .unwrap_or(0)
+}
+
+/// The reason of a number.
+pub(super) fn reason_of(number: u8) -> Reason {
+    let name = vidmm_wire::REASONS.get(usize::from(number));
+    let is_it = |reason: &&Reason| name == Some(&reason.name());
+    Reason::ALL
+        .iter()
+        .find(is_it)
+        .copied()
+        .unwrap_or(Reason::Budget)
+}
+
+fn told(class: ClassBytes) -> ClassFigures {
+    ClassFigures {
+        count: class.count,
+        bytes: class.bytes,
+    }
+}
+
+/// Statistics as the manager hears of them.
+pub(super) fn figures_of(stats: &Stats, held_bytes: u64) -> Figures {
+    Figures {
+        held_bytes,
+        committed: told(stats.committed),
+        locked: told(stats.locked),
+        offered: stats.offered.map(told),
+        discarded_now: told(stats.discarded_now),
+        warm_bytes: stats.warm_bytes,
+        refused_bytes: stats.refused_bytes,
+        discards: stats.discards.map(told),
+        reclaims_intact: stats.reclaims_intact,
+        reclaims_discarded: stats.reclaims_discarded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_keep_the_order_of_ranks() {
+        let mut last = place_of(u32::MAX);
+        for distance in (1..4096).chain((12..32).flat_map(|log2| [1 << log2, (1 << log2) + 7])) {
+            let place = place_of(u32::MAX - distance);
+            assert!(
+                place >= last && place < PLACES,
+                "{distance}: {place} after {last}"
+            );
+            last = place;
+        }
+        assert_eq!(place_of(0), PLACES - 1);
+    }
+
+    #[test]
+    fn a_curve_has_all_bytes_in_few_steps_of_rising_rank() {
+        let mut curve = Curve::new();
+        for n in 0..1000_u32 {
+            curve.add(u32::MAX - n * n, 4096 * u64::from(n % 7 + 1), n);
+        }
+        let steps = curve.steps();
+        assert!(steps.len() <= STEPS_MAX && steps.len() > STEPS_MAX / 2);
+        assert_eq!(
+            steps.iter().map(|step| step.bytes).sum::<u64>(),
+            curve.bytes
+        );
+        assert!(steps.is_sorted_by(|a, b| a.rank < b.rank && a.idle_ms > b.idle_ms));
+    }
+
+    #[test]
+    fn stamps_are_at_least_as_old_as_the_first_point_after_them() {
+        let times = Times {
+            began: Instant::now(),
+            points: vec![(10, 100), (20, 200), (30, 300)],
+        };
+        let idle = |stamp| times.idle_ms(stamp, 35, 1000);
+        assert_eq!(idle(9), 900);
+        assert_eq!(idle(10), 800, "offered after the clock came to 10");
+        assert_eq!((idle(19), idle(29)), (800, 700));
+        assert_eq!(idle(30), 0, "nothing is known since");
+    }
+
+    #[test]
+    fn points_are_thinned_and_stay_in_order() {
+        let mut times = Times::default();
+        for ticks in 0..1000 {
+            times.note(ticks);
+            assert!(times.points.len() <= POINTS_MAX);
+        }
+        assert!(times.points.is_sorted());
+        assert_eq!(times.points[0].0, 0);
+    }
+
+    #[test]
+    fn reasons_have_the_numbers_of_the_messages() {
+        for reason in Reason::ALL {
+            assert_eq!(reason_of(reason_number(reason)), reason);
+        }
+        assert_eq!(vidmm_wire::REASONS.len(), Reason::ALL.len());
+    }
+}
