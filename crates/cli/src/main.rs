@@ -17,6 +17,7 @@ mod operator;
 mod output;
 mod own_manager;
 mod run;
+mod serve;
 mod stat;
 mod top;
 mod trim;
@@ -47,6 +48,7 @@ enum Command {
     Demo(demo::Args),
     Bench(bench::Args),
     Run(run::Args),
+    Serve(serve::Args),
     Top(top::Args),
     Stat(stat::Args),
     Trim(trim::Args),
@@ -70,6 +72,7 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
         Command::Demo(args) => demo::run(args)?,
         Command::Bench(args) => bench::run(args)?,
         Command::Run(args) => return run::run(args),
+        Command::Serve(args) => serve::run(args)?,
         Command::Top(args) => top::run(args)?,
         Command::Stat(args) => stat::run(args)?,
         Command::Trim(args) => trim::run(args)?,

@@ -68,11 +68,7 @@ pub(crate) struct Args {
     report: Option<PathBuf>,
 
     /// The command and its arguments
-    #[arg(
-        value_name = "CMD",
-        required = true,
-        last = true,
-    )]
+    #[arg(value_name = "CMD", required = true, last = true)]
     command: Vec<OsString>,
 }
 
