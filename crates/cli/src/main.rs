@@ -47,6 +47,11 @@ enum Command {
     // No doc comments here: they would hide the longer texts that the `Args` bring along.
     Demo(demo::Args),
     Bench(bench::Args),
+    /// (The demo starts these two itself.)
+    #[command(hide = true)]
+    DemoWorker,
+    #[command(hide = true)]
+    DemoManager(demo::fleet::manager::Args),
     Run(run::Args),
     Serve(serve::Args),
     Top(top::Args),
@@ -71,6 +76,8 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Demo(args) => demo::run(args)?,
         Command::Bench(args) => bench::run(args)?,
+        Command::DemoWorker => demo::fleet::worker_process::run()?,
+        Command::DemoManager(args) => demo::fleet::manager::run(args)?,
         Command::Run(args) => return run::run(args),
         Command::Serve(args) => serve::run(args)?,
         Command::Top(args) => top::run(args)?,

@@ -210,6 +210,13 @@ impl Pool {
         self.engine.resident()
     }
 
+    /// The addresses that are the pool's, as long as it lives, whether there is memory behind them
+    /// or not. Another process can count what is ([`crate::resident_of_process`]).
+    #[must_use]
+    pub fn ranges(&self) -> Vec<std::ops::Range<u64>> {
+        self.engine.ranges()
+    }
+
     /// The sources of memory pressure that are heeded, with what became of each, a line each.
     #[must_use]
     pub fn pressure_sources(&self) -> Vec<String> {

@@ -39,13 +39,6 @@ impl Histogram {
         self.total += 1;
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-            *count += more;
-        }
-        self.total += other.total;
-    }
-
     pub(crate) fn quantiles(&self) -> Quantiles {
         Quantiles {
             p50: self.at_percent(50),
