@@ -195,14 +195,19 @@ fn stand(pid: Pid) -> io::Result<Stand> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::process::{Command, Stdio};
 
-    fn sleeper() -> Child {
-        Command::new("sleep")
-            .arg("30")
-            .stdin(Stdio::null())
+    /// A process that has come to rest, so that its memory stays as it is.
+    fn idler() -> Child {
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
-            .unwrap()
+            .unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        child
     }
 
     fn wait_until(pid: Pid, wanted: Stand) {
@@ -218,7 +223,7 @@ mod tests {
         let members = Members::default();
         let mut pids = Vec::new();
         for worker in 0..3 {
-            let child = sleeper();
+            let child = idler();
             pids.push(Pid::from_child(&child));
             members.add(worker, child);
             members.set_ranges(worker, vec![0..u64::MAX]);

@@ -188,12 +188,14 @@ pub(crate) fn hear<M: DeserializeOwned>(
     };
     loop {
         match recv(socket, &mut *buffer, flags) {
-            Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(Heard::End),
+            Ok((0, _)) => return Ok(Heard::End),
             Ok((bytes, _)) => {
                 let message = postcard::from_bytes(&buffer[..bytes]).map_err(io::Error::other)?;
                 return Ok(Heard::Message(message));
             }
-            Err(Errno::INTR) => {}
+            // Of a peer that ended with something unread the kernel says that first, once, and
+            // then gives what the peer had said before.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(Errno::AGAIN) => return Ok(Heard::Nothing),
             Err(error) => return Err(error.into()),
         }
@@ -205,6 +207,24 @@ mod tests {
     use super::*;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     use std::ffi::OsStr;
+
+    #[test]
+    fn the_last_words_of_one_that_did_not_listen_are_heard() {
+        let kind = SocketType::SEQPACKET;
+        let (here, there) =
+            socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+        say(&here, &ToWorker::Go(5), None).unwrap();
+        say(&there, &FromWorker::Finished, None).unwrap();
+        drop(there);
+        let mut buffer = vec![0; PACKET_BYTES_MAX];
+        let heard = hear(&here, &mut buffer, false).unwrap();
+        assert!(
+            matches!(heard, Heard::Message(FromWorker::Finished)),
+            "{heard:?}"
+        );
+        let heard = hear::<FromWorker>(&here, &mut buffer, false).unwrap();
+        assert!(matches!(heard, Heard::End), "{heard:?}");
+    }
 
     #[test]
     fn files_of_any_name_and_number_arrive() {
