@@ -256,7 +256,7 @@ impl Manager {
             return true;
         }
         let age_most_ms = match request.patient {
-            true => POLL_EVERY_MS,
+            true => POLL_EVERY_MS - 1,
             false => SUPPLY_AGE_MS,
         };
         let since = Millis(self.now.0.saturating_sub(age_most_ms));
