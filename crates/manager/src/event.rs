@@ -103,8 +103,9 @@ pub enum Event {
         /// What for.
         request: OperatorRequest,
     },
-    /// The ledger did not take the last [`Action::Grant`] of this process: its message was not
-    /// sent, and the charge is what it was before.
+    /// The ledger did not take the last [`Action::Grant`] or [`Action::Welcome`] of this process:
+    /// its message was not sent, and the charge is what it was before. To be said before any other
+    /// event.
     Unrecorded {
         /// Which.
         process: ProcessId,
@@ -160,7 +161,8 @@ pub enum Action {
         /// What is said: a credit.
         message: ToClient,
     },
-    /// As [`Action::Grant`], of a process that joins.
+    /// As [`Action::Grant`], of a process that joins. If the ledger does not take it, the answer
+    /// to [`Event::Unrecorded`] is an [`Action::Refuse`] of the same connection.
     Welcome {
         /// Whose.
         process: ProcessId,

@@ -14,6 +14,9 @@ pub struct Settings {
     /// How long a client may take to answer an order or a poll before it counts as unresponsive,
     /// in milliseconds.
     pub answer_ms: u32,
+    /// By how much the kernel's count of a process may exceed its charge, in bytes, before it is
+    /// said to hold more than it was granted: the kernel counts the process's own memory, too.
+    pub audit_slack_bytes: u64,
 }
 
 impl Settings {
@@ -26,7 +29,25 @@ impl Settings {
             clients_max: 4096,
             patience_ms: 500,
             answer_ms: 100,
+            audit_slack_bytes: 1 << 30,
         }
+    }
+
+    /// What can be worked with, whatever was configured: a budget, and no more reserve than that.
+    pub(crate) fn sane(mut self) -> Self {
+        self.budget_bytes = self.budget_bytes.max(1);
+        self.reserve_bytes = self.reserve_bytes.min(self.budget_bytes);
+        self.answer_ms = self.answer_ms.max(1);
+        self
+    }
+
+    /// The same for another budget, with the same part of it as reserve.
+    pub(crate) fn with_budget(mut self, budget_bytes: u64) -> Self {
+        let reserve = u128::from(self.reserve_bytes) * u128::from(budget_bytes)
+            / u128::from(self.budget_bytes.max(1));
+        self.reserve_bytes = u64::try_from(reserve).unwrap_or(u64::MAX);
+        self.budget_bytes = budget_bytes;
+        self.sane()
     }
 }
 

@@ -1,0 +1,425 @@
+//! Bytes that are collected for no request: what is charged beyond the budget, what the machine is
+//! short of, what an operator trims, what the reserve lacks. One job of a kind at a time: supplies
+//! are polled, orders sent, answers awaited.
+
+use vidmm_wire::{REASONS, Threshold, ToOperator, WhyOrdered};
+
+use crate::event::{Action, ConnectionId, Millis};
+use crate::manager::Manager;
+use crate::operators::tell;
+use crate::orders::{POLL_EVERY_MS, Polled, Whom};
+use crate::plan::{Part, Wanted, plan};
+use crate::serving::SUPPLY_AGE_MS;
+use crate::shares::{Shares, protected, to_u64};
+
+/// The reserve is refilled at most so often, in milliseconds.
+const RESERVE_EVERY_MS: u64 = 100;
+
+/// An operator's lower budget is collected in at most so many rounds before its reply.
+const ROUNDS_MOST: u32 = 8;
+
+/// What a job is for, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JobKind {
+    Budget = 0,
+    Pressure = 1,
+    Trim = 2,
+    Reserve = 3,
+}
+
+impl JobKind {
+    const ALL: [JobKind; 4] = [
+        JobKind::Budget,
+        JobKind::Pressure,
+        JobKind::Trim,
+        JobKind::Reserve,
+    ];
+}
+
+/// Bytes that are being collected.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Job {
+    /// So many; the budget's job finds out itself.
+    bytes: u64,
+    why: WhyOrdered,
+    /// Who is told when it is done.
+    pub(crate) operator: Option<ConnectionId>,
+    /// Supplies are being polled until then; `None`: orders are out.
+    polls_until: Option<Millis>,
+    /// Orders that were neither answered yet nor are late.
+    pending: u32,
+    brought: u64,
+    rounds: u32,
+}
+
+/// All jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    running: [Option<Job>; 4],
+    /// Since the last look at the budget or the reserve.
+    budget_looked_at: Option<Millis>,
+    budget_changed: bool,
+    /// Since then somebody may be charged beyond its cap.
+    caps_changed: bool,
+    reserve_looked_at: Option<Millis>,
+    reserve_changed: bool,
+}
+
+impl Jobs {
+    pub(crate) fn get(&self, kind: JobKind) -> Option<&Job> {
+        self.running[kind as usize].as_ref()
+    }
+
+    /// Charges or budget are others: more may be charged than there is, the reserve may lack
+    /// something.
+    pub(crate) fn something_changed(&mut self) {
+        self.budget_changed = true;
+        self.reserve_changed = true;
+    }
+
+    /// Terms are others: somebody may be charged beyond its cap.
+    pub(crate) fn caps_changed(&mut self) {
+        self.caps_changed = true;
+    }
+
+    pub(crate) fn operators(&self) -> impl Iterator<Item = ConnectionId> + '_ {
+        self.running.iter().flatten().filter_map(|job| job.operator)
+    }
+
+    pub(crate) fn operator_gone(&mut self, connection: ConnectionId) {
+        for job in self.running.iter_mut().flatten() {
+            if job.operator == Some(connection) {
+                job.operator = None;
+            }
+        }
+    }
+}
+
+impl Manager {
+    /// Begins to collect, unless that kind is under way: then the operator waits for that, and a
+    /// larger need replaces a smaller one.
+    pub(crate) fn start_job(
+        &mut self,
+        kind: JobKind,
+        why: WhyOrdered,
+        bytes: u64,
+        operator: Option<ConnectionId>,
+        actions: &mut Vec<Action>,
+    ) {
+        if let Some(job) = &mut self.jobs.running[kind as usize] {
+            job.operator = job.operator.or(operator);
+            job.bytes = job.bytes.max(bytes);
+            return;
+        }
+        self.jobs.running[kind as usize] = Some(Job {
+            bytes,
+            why,
+            operator,
+            polls_until: None,
+            pending: 0,
+            brought: 0,
+            rounds: 0,
+        });
+        self.poll_for_job(kind, actions);
+    }
+
+    pub(crate) fn pressed(
+        &mut self,
+        bytes: u64,
+        reason: u8,
+        psi_some_avg10: Option<u32>,
+        actions: &mut Vec<Action>,
+    ) {
+        self.totals.psi_some_avg10 = psi_some_avg10;
+        let known = usize::from(reason) < REASONS.len();
+        if bytes > 0 && known {
+            let why = WhyOrdered::Pressure(reason);
+            self.start_job(JobKind::Pressure, why, bytes, None, actions);
+        }
+    }
+
+    fn poll_for_job(&mut self, kind: JobKind, actions: &mut Vec<Action>) {
+        let since = Millis(self.now.0.saturating_sub(SUPPLY_AGE_MS));
+        let until = match self.poll_all(since, actions) {
+            Polled::Some => self.after_ms(u64::from(self.settings.answer_ms)),
+            // Polls of others may be out, and bring what this would ask for.
+            Polled::Later if self.out.polls_are_out() => {
+                self.after_ms(u64::from(self.settings.answer_ms))
+            }
+            Polled::Later | Polled::None => self.now,
+        };
+        if let Some(job) = &mut self.jobs.running[kind as usize] {
+            job.polls_until = Some(until);
+            job.rounds += 1;
+        }
+    }
+
+    /// An order of a job was answered, or will not be in time.
+    pub(crate) fn job_order_resolved(&mut self, kind: Option<JobKind>, brought: u64) {
+        let job = kind.and_then(|kind| self.jobs.running[kind as usize].as_mut());
+        if let Some(job) = job {
+            job.pending = job.pending.saturating_sub(1);
+            job.brought = job.brought.saturating_add(brought);
+        }
+    }
+
+    /// When jobs go on, if nothing happens before.
+    pub(crate) fn jobs_due(&self) -> Option<Millis> {
+        let running = self.jobs.running.iter().flatten();
+        let polls = running.filter_map(|job| job.polls_until).min();
+        [polls, self.budget_due(), self.reserve_due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn budget_due(&self) -> Option<Millis> {
+        let idle = self.jobs.get(JobKind::Budget).is_none();
+        let wanted = self.jobs.budget_changed && idle;
+        wanted.then(|| self.not_before(self.jobs.budget_looked_at, POLL_EVERY_MS))
+    }
+
+    fn reserve_due(&self) -> Option<Millis> {
+        let idle = self.jobs.get(JobKind::Reserve).is_none();
+        let wanted = self.jobs.reserve_changed && idle;
+        wanted.then(|| self.not_before(self.jobs.reserve_looked_at, RESERVE_EVERY_MS))
+    }
+
+    fn not_before(&self, last: Option<Millis>, every_ms: u64) -> Millis {
+        let next = last.map_or(0, |at| at.0.saturating_add(every_ms));
+        Millis(next.max(self.now.0))
+    }
+
+    /// Does what is due.
+    pub(crate) fn run_jobs(&mut self, actions: &mut Vec<Action>) {
+        self.look_at_budget(actions);
+        self.look_at_reserve(actions);
+        for kind in JobKind::ALL {
+            self.run_job(kind, actions);
+        }
+    }
+
+    fn look_at_budget(&mut self, actions: &mut Vec<Action>) {
+        let beyond_cap = |manager: &Manager| {
+            let mut clients = manager.clients.iter();
+            clients.any(|(_, client)| client.charge() > client.cap())
+        };
+        self.jobs.caps_changed = self.jobs.caps_changed && beyond_cap(self);
+        let excess = self.uncollected();
+        if excess == 0 && self.jobs.get(JobKind::Budget).is_none() {
+            self.jobs.budget_changed = false;
+        }
+        if self.budget_due().is_none_or(|due| due > self.now) {
+            return;
+        }
+        self.jobs.budget_changed = false;
+        self.jobs.budget_looked_at = Some(self.now);
+        self.start_job(JobKind::Budget, WhyOrdered::Budget, excess, None, actions);
+    }
+
+    fn look_at_reserve(&mut self, actions: &mut Vec<Action>) {
+        let missing = self.missing_reserve();
+        if missing == 0 {
+            self.jobs.reserve_changed = false;
+        }
+        if self.reserve_due().is_none_or(|due| due > self.now) {
+            return;
+        }
+        self.jobs.reserve_changed = false;
+        self.jobs.reserve_looked_at = Some(self.now);
+        self.start_job(
+            JobKind::Reserve,
+            WhyOrdered::Reserve,
+            missing,
+            None,
+            actions,
+        );
+    }
+
+    fn missing_reserve(&self) -> u64 {
+        // What is charged beyond the budget is another job's.
+        match u64::try_from(self.free()) {
+            Ok(free) => self.settings.reserve_bytes.saturating_sub(free),
+            Err(_) => 0,
+        }
+    }
+
+    /// What is charged beyond the budget.
+    fn excess(&self) -> u64 {
+        to_u64(u128::try_from(-self.free()).unwrap_or(0))
+    }
+
+    /// What is charged beyond the budget or beyond caps and that nobody was ordered to return.
+    fn uncollected(&self) -> u64 {
+        if !self.jobs.budget_changed || (self.excess() == 0 && !self.jobs.caps_changed) {
+            return 0;
+        }
+        let mut owed = self.out.expected();
+        let mut beyond_caps = 0;
+        for (_, client) in self.clients.iter().filter(|(_, client)| client.responsive) {
+            owed += u128::from(client.owed);
+            if client.order.is_none() && client.connection.is_some() {
+                let beyond = client.charge().saturating_sub(client.cap());
+                beyond_caps = beyond.saturating_sub(client.owed).max(beyond_caps);
+            }
+        }
+        let excess = u128::from(self.excess()).saturating_sub(owed);
+        to_u64(excess).max(beyond_caps)
+    }
+
+    fn run_job(&mut self, kind: JobKind, actions: &mut Vec<Action>) {
+        let Some(job) = self.jobs.get(kind).copied() else {
+            return;
+        };
+        match job.polls_until {
+            Some(until) if self.out.polls_are_out() && self.now < until => {}
+            Some(_) => self.order_for_job(kind, actions),
+            None if job.pending == 0 => self.job_done(kind, actions),
+            None => {}
+        }
+    }
+
+    fn order_for_job(&mut self, kind: JobKind, actions: &mut Vec<Action>) {
+        let Some(job) = self.jobs.get(kind).copied() else {
+            return;
+        };
+        let parts = match kind {
+            JobKind::Budget => self.parts_of_excess(),
+            JobKind::Reserve => self.parts(job.bytes.min(self.missing_reserve())),
+            JobKind::Pressure | JobKind::Trim => self.parts(job.bytes),
+        };
+        let mut pending = 0;
+        for part in parts {
+            if self.send_order(part, job.why, None, Some(kind), actions) {
+                pending += 1;
+            }
+        }
+        if let Some(job) = &mut self.jobs.running[kind as usize] {
+            job.polls_until = None;
+            job.pending = pending;
+        }
+        if pending == 0 {
+            self.job_done(kind, actions);
+        }
+    }
+
+    /// Who gives so many bytes: what is offered, as far as it goes.
+    fn parts(&self, bytes: u64) -> Vec<Part> {
+        if bytes == 0 {
+            return Vec::new();
+        }
+        let wanted = Wanted {
+            bytes,
+            ..Wanted::default()
+        };
+        let mut first = plan(&self.givers(Whom::Responsive(None)), wanted);
+        let rest = Wanted {
+            bytes: first.missing,
+            ..Wanted::default()
+        };
+        if rest.bytes > 0 {
+            first
+                .parts
+                .extend(plan(&self.givers(Whom::Unresponsive), rest).parts);
+        }
+        first.parts
+    }
+
+    /// Who returns what is charged too much: everything beyond a cap; what is offered, by rank; and
+    /// what that lacks as a debt, of those beyond their share first, never from within floors and
+    /// reservations.
+    fn parts_of_excess(&self) -> Vec<Part> {
+        let count = self.clients.len();
+        let shares = Shares::of(&self.settings, &self.clients);
+        let mut owed = self.out.expected();
+        let mut debts = Vec::new();
+        for (process, client) in self.clients.iter() {
+            if client.responsive {
+                owed += u128::from(client.owed);
+            }
+            if client.connection.is_some() && client.order.is_none() && client.responsive {
+                let charge = client.charge().saturating_sub(client.owed);
+                debts.push(Debt {
+                    process,
+                    bytes: charge.saturating_sub(client.cap()),
+                    down_to_share: charge.saturating_sub(shares.share(client)),
+                    most: charge
+                        .saturating_sub(protected(&self.settings, count, client))
+                        .max(charge.saturating_sub(client.cap())),
+                });
+            }
+        }
+        let beyond_caps = debts.iter().map(|debt| u128::from(debt.bytes)).sum();
+        let excess = u128::from(self.excess()).saturating_sub(owed);
+        let offered = self.parts(to_u64(excess.saturating_sub(beyond_caps)));
+        let mut left = excess.saturating_sub(beyond_caps);
+        for part in &offered {
+            left = left.saturating_sub(u128::from(part.bytes));
+            if let Some(debt) = debts.iter_mut().find(|debt| debt.process == part.process) {
+                debt.bytes = debt.bytes.max(part.bytes);
+            }
+        }
+        let mut left = to_u64(left);
+        debts.sort_by_key(|debt| std::cmp::Reverse(debt.down_to_share));
+        for most in [
+            |debt: &Debt| debt.down_to_share.min(debt.most),
+            |debt: &Debt| debt.most,
+        ] {
+            for debt in &mut debts {
+                let more = most(debt).saturating_sub(debt.bytes).min(left);
+                debt.bytes += more;
+                left -= more;
+            }
+        }
+        debts
+            .into_iter()
+            .filter(|debt| debt.bytes > 0)
+            .map(
+                |debt| match offered.iter().find(|part| part.process == debt.process) {
+                    Some(part) if part.bytes == debt.bytes => *part,
+                    _ => Part {
+                        process: debt.process,
+                        bytes: debt.bytes,
+                        thresholds: [Threshold::All; 3],
+                    },
+                },
+            )
+            .collect()
+    }
+
+    fn job_done(&mut self, kind: JobKind, actions: &mut Vec<Action>) {
+        let Some(job) = self.jobs.running[kind as usize].take() else {
+            return;
+        };
+        let again = kind == JobKind::Budget
+            && job.operator.is_some()
+            && job.rounds < ROUNDS_MOST
+            && job.brought > 0
+            && self.uncollected() > 0;
+        if again {
+            self.jobs.running[kind as usize] = Some(job);
+            self.poll_for_job(kind, actions);
+            return;
+        }
+        if let Some(connection) = job.operator {
+            let missing_bytes = match kind {
+                JobKind::Budget => self.excess(),
+                _ => job.bytes.saturating_sub(job.brought),
+            };
+            let done = ToOperator::Done {
+                bytes: job.brought,
+                missing_bytes,
+            };
+            actions.push(tell(connection, done));
+        }
+    }
+}
+
+/// What a client is to return.
+#[derive(Debug, Clone, Copy)]
+struct Debt {
+    process: crate::event::ProcessId,
+    bytes: u64,
+    down_to_share: u64,
+    most: u64,
+}

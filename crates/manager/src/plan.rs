@@ -1,0 +1,311 @@
+//! Who gives how much: a pure function from supplies to parts of a need.
+//!
+//! Unused bytes of all go first. Then class by class; HIGH of those beyond their share is NORMAL.
+//! Within a class those beyond their share give first, down to their share; then whoever may, down
+//! to what is protected. Among several, what has been offered longest goes first. Whoever asks is
+//! one of the givers; only what is protected of it goes after everything else, since it is its own
+//! to decide about.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use vidmm_wire::{Step, Supply, Threshold};
+
+use crate::event::ProcessId;
+
+/// Whole pages only are given.
+const PAGE: u64 = 4096;
+
+/// Somebody who could give.
+#[derive(Debug, Clone)]
+pub(crate) struct Giver<'a> {
+    pub(crate) process: ProcessId,
+    pub(crate) supply: &'a Supply,
+    pub(crate) charge: u64,
+    pub(crate) share: u64,
+    /// It is never brought below this.
+    pub(crate) protected: u64,
+    /// It is the one that asks.
+    pub(crate) asks: bool,
+}
+
+/// What is needed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted {
+    /// So many bytes in all.
+    pub(crate) bytes: u64,
+    /// At least so many from the one that asks.
+    pub(crate) own_least: u64,
+    /// With so many from the one that asks, nothing else is needed.
+    pub(crate) own_enough: u64,
+    /// So much more may be taken from the last step, since a message more costs more.
+    pub(crate) overshoot_most: u64,
+}
+
+/// A part of a need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) process: ProcessId,
+    pub(crate) bytes: u64,
+    pub(crate) thresholds: [Threshold; 3],
+}
+
+/// Who gives how much.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// By others.
+    pub(crate) parts: Vec<Part>,
+    /// By the one that asks.
+    pub(crate) own: u64,
+    /// What nobody gives, in bytes.
+    pub(crate) missing: u64,
+}
+
+/// Who of `givers` gives what of `wanted`.
+pub(crate) fn plan(givers: &[Giver<'_>], wanted: Wanted) -> Plan {
+    let mut planner = Planner {
+        takings: givers.iter().map(Taking::new).collect(),
+        left: round_up(wanted.bytes),
+        own: 0,
+        own_enough: wanted.own_enough.max(wanted.own_least),
+        last: None,
+    };
+    planner.take_own_least(wanted.own_least);
+    planner.take_unused();
+    for class in 0..3 {
+        planner.take_class(class, Bound::Share);
+        planner.take_class(class, Bound::Protected);
+    }
+    for class in 0..3 {
+        planner.take_class(class, Bound::OwnToTheEnd);
+    }
+    planner.overshoot(wanted.overshoot_most);
+    planner.result()
+}
+
+/// Down to what a phase takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    Share,
+    Protected,
+    OwnToTheEnd,
+}
+
+/// What is planned to be taken from one giver.
+#[derive(Debug)]
+struct Taking<'a> {
+    giver: &'a Giver<'a>,
+    unused: u64,
+    /// Steps that are used up, by class.
+    next: [usize; 3],
+    /// Bytes that are taken of the step after those.
+    of_next: [u64; 3],
+    taken: u64,
+    /// The highest class that is touched, with the rank of its last step that is.
+    deepest: Option<(usize, u32)>,
+}
+
+impl<'a> Taking<'a> {
+    fn new(giver: &'a Giver<'a>) -> Self {
+        Taking {
+            giver,
+            unused: 0,
+            next: [0; 3],
+            of_next: [0; 3],
+            taken: 0,
+            deepest: None,
+        }
+    }
+
+    fn step(&self, class: usize) -> Option<&'a Step> {
+        self.giver.supply.classes.get(class)?.get(self.next[class])
+    }
+
+    /// The class that would go next in a phase: in NORMAL's first phase, HIGH after NORMAL.
+    fn class_in(&self, class: usize, bound: Bound) -> Option<usize> {
+        if self.step(class).is_some() {
+            return Some(class);
+        }
+        let high_is_normal = class == 1 && bound == Bound::Share;
+        (high_is_normal && self.step(2).is_some()).then_some(2)
+    }
+
+    /// How much may still be taken in a phase.
+    fn may_give(&self, bound: Bound) -> u64 {
+        let down_to = match bound {
+            Bound::Share => self.giver.share.max(self.giver.protected),
+            Bound::Protected => self.giver.protected,
+            Bound::OwnToTheEnd if self.giver.asks => 0,
+            Bound::OwnToTheEnd => return 0,
+        };
+        let left = self.giver.charge.saturating_sub(self.taken);
+        left.saturating_sub(down_to)
+    }
+
+    /// Takes up to `most` of the next step of a class; how much that was.
+    fn take_step(&mut self, class: usize, most: u64) -> u64 {
+        let Some(step) = self.step(class) else {
+            return 0;
+        };
+        let there = step.bytes.saturating_sub(self.of_next[class]);
+        let taken = there.min(most);
+        if taken > 0 {
+            self.deepest = Some((class, step.rank));
+        }
+        self.of_next[class] += taken;
+        self.taken += taken;
+        if taken == there {
+            self.next[class] += 1;
+            self.of_next[class] = 0;
+        }
+        taken
+    }
+
+    /// Everything in the classes below the one that is touched last: nothing of a higher class
+    /// goes while something in a lower one would do, also if it is offered meanwhile.
+    fn thresholds(&self) -> [Threshold; 3] {
+        std::array::from_fn(|class| match self.deepest {
+            Some((deepest, _)) if class < deepest => Threshold::All,
+            Some((deepest, rank)) if class == deepest => Threshold::UpTo(rank),
+            _ => Threshold::Nothing,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Planner<'a> {
+    takings: Vec<Taking<'a>>,
+    left: u64,
+    own: u64,
+    own_enough: u64,
+    /// Who was the last to give, and of which class.
+    last: Option<(usize, usize)>,
+}
+
+impl Planner<'_> {
+    fn done(&self) -> bool {
+        self.left == 0 || self.own_is_enough()
+    }
+
+    fn own_is_enough(&self) -> bool {
+        self.own_enough > 0 && self.own >= self.own_enough
+    }
+
+    /// Takes up to `most` from a giver's next step of a class.
+    fn take(&mut self, index: usize, class: usize, most: u64) {
+        let taking = &mut self.takings[index];
+        let most = match taking.giver.asks {
+            true => most.min(self.own_enough.saturating_sub(self.own)),
+            false => most,
+        };
+        let taken = taking.take_step(class, most);
+        if taking.giver.asks {
+            self.own += taken;
+        }
+        self.left = self.left.saturating_sub(taken);
+        self.last = Some((index, class));
+    }
+
+    fn take_own_least(&mut self, own_least: u64) {
+        let Some(index) = self.takings.iter().position(|taking| taking.giver.asks) else {
+            return;
+        };
+        for class in 0..3 {
+            while self.own < own_least && self.takings[index].step(class).is_some() {
+                self.take(index, class, own_least - self.own);
+            }
+        }
+    }
+
+    fn take_unused(&mut self) {
+        for bound in [Bound::Share, Bound::Protected] {
+            let unused = |taking: &Taking<'_>| {
+                let there = taking.giver.supply.unused_bytes - taking.unused;
+                there.min(taking.may_give(bound))
+            };
+            let mut most_first: Vec<(u64, usize)> = (self.takings.iter().enumerate())
+                .filter(|(_, taking)| !taking.giver.asks)
+                .map(|(index, taking)| (unused(taking), index))
+                .filter(|(bytes, _)| *bytes > 0)
+                .collect();
+            most_first.sort_by_key(|(bytes, index)| (Reverse(*bytes), *index));
+            for (bytes, index) in most_first {
+                let taken = bytes.min(self.left);
+                self.takings[index].unused += taken;
+                self.takings[index].taken += taken;
+                self.left -= taken;
+                if self.left == 0 {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_class(&mut self, class: usize, bound: Bound) {
+        if self.done() {
+            return;
+        }
+        let mut longest_idle: BinaryHeap<(u32, Reverse<usize>)> = (0..self.takings.len())
+            .filter_map(|index| self.candidate(index, class, bound))
+            .collect();
+        while let Some((_, Reverse(index))) = longest_idle.pop() {
+            let taking = &self.takings[index];
+            let Some(of_class) = taking.class_in(class, bound) else {
+                continue;
+            };
+            self.take(index, of_class, taking.may_give(bound).min(self.left));
+            if self.done() {
+                return;
+            }
+            longest_idle.extend(self.candidate(index, class, bound));
+        }
+    }
+
+    /// A giver that could give more in a phase, with for how long that has been idle.
+    fn candidate(&self, index: usize, class: usize, bound: Bound) -> Option<(u32, Reverse<usize>)> {
+        let taking = &self.takings[index];
+        if taking.may_give(bound) == 0 || (taking.giver.asks && self.own >= self.own_enough) {
+            return None;
+        }
+        let step = taking.step(taking.class_in(class, bound)?)?;
+        Some((step.idle_ms, Reverse(index)))
+    }
+
+    fn overshoot(&mut self, most: u64) {
+        let Some((index, class)) = self.last else {
+            return;
+        };
+        let taking = &mut self.takings[index];
+        if self.left > 0 || taking.giver.asks || taking.of_next[class] == 0 {
+            return;
+        }
+        let most = most.min(taking.may_give(Bound::Protected));
+        taking.take_step(class, most);
+    }
+
+    fn result(self) -> Plan {
+        let missing = if self.done() { 0 } else { self.left };
+        // What others would give is not needed if the one that asks has enough.
+        let others = match self.own_is_enough() {
+            true => &[][..],
+            false => &self.takings,
+        };
+        let parts = others
+            .iter()
+            .filter(|taking| taking.taken > 0 && !taking.giver.asks)
+            .map(|taking| Part {
+                process: taking.giver.process,
+                bytes: taking.taken,
+                thresholds: taking.thresholds(),
+            });
+        Plan {
+            parts: parts.collect(),
+            own: self.own,
+            missing,
+        }
+    }
+}
+
+fn round_up(bytes: u64) -> u64 {
+    bytes.checked_next_multiple_of(PAGE).unwrap_or(bytes)
+}
