@@ -167,7 +167,7 @@ impl Manager {
         };
         match message {
             ToManager::Ask(ask) => self.ask(process, connection, ask, cgroup_room_bytes, actions),
-            ToManager::Withdraw { request } => self.withdraw(process, request),
+            ToManager::Withdraw { request } => self.withdraw(process, request, actions),
             ToManager::Answer(answer) => self.answered(process, answer, actions),
             ToManager::Returned { bytes } => self.returned(process, bytes, actions),
             ToManager::Told(told) => self.told(process, told, actions),

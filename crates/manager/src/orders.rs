@@ -115,6 +115,7 @@ impl Manager {
             order: number(seq),
             bytes: part.bytes,
             thresholds: part.thresholds,
+            as_of: part.as_of,
             standing: why == WhyOrdered::Budget,
             why,
             beneficiary_pid: beneficiary.map_or(0, |process| process.pid),

@@ -555,14 +555,15 @@ impl Manager {
         }
     }
 
-    pub(crate) fn withdraw(&mut self, process: ProcessId, request: u32) {
+    /// A request that nobody waits for any more is refused: its client hears that somebody is here.
+    pub(crate) fn withdraw(&mut self, process: ProcessId, request: u32, actions: &mut Vec<Action>) {
         for seq in self.queue.of(process) {
             let this = self
                 .queue
                 .get(seq)
                 .is_some_and(|row| row.request == request);
             if this {
-                self.take_out(seq);
+                self.refuse(seq, WhyNot::Withdrawn, actions);
             }
         }
     }

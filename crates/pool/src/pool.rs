@@ -601,7 +601,7 @@ impl<K: Kernel> Pool<K> {
             }
             self.settle_debt(&inside, &Reason::Budget.into());
         } else {
-            self.shrink_to_cap(&inside, bytes);
+            self.keep_to_cap(&inside, bytes);
         }
         if before != bytes {
             let budget_bytes = self.budget_bytes();

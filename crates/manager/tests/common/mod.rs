@@ -317,12 +317,7 @@ impl Desk {
         self.operate_as(n, rights, request)
     }
 
-    pub fn operate_as(
-        &mut self,
-        n: u32,
-        rights: Rights,
-        request: OperatorRequest,
-    ) -> Vec<Action> {
+    pub fn operate_as(&mut self, n: u32, rights: Rights, request: OperatorRequest) -> Vec<Action> {
         self.say(Event::Asks {
             connection: ConnectionId(1_000_000 + u64::from(n)),
             rights,
