@@ -12,6 +12,7 @@
 mod bench;
 mod demo;
 mod output;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ enum Command {
     // No doc comments here: they would hide the longer texts that the `Args` bring along.
     Demo(demo::Args),
     Bench(bench::Args),
+    Serve(serve::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Serve(args) => serve::run(args),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cgroup::Cgroup;
 use crate::error::MachineError;
 use crate::find;
+use crate::psi;
 use crate::read::{line_value, not_a_number, parse_number, read_required};
 
 /// The roots under which everything is read: a test points them at a folder of its own.
@@ -89,6 +90,23 @@ impl MachineFiles {
     #[must_use]
     pub fn cgroup(&self) -> Option<Cgroup> {
         find::memory_cgroup(self)
+    }
+
+    /// The memory cgroup of the process `pid`, as far as this process's own mounts show it. `None`
+    /// where they show none of it, or there is no such process.
+    ///
+    /// A process may be moved, and its number used again: ask again rather than keep the answer.
+    #[must_use]
+    pub fn cgroup_of(&self, pid: u32) -> Option<Cgroup> {
+        find::memory_cgroup_of_process(self, pid)
+    }
+
+    /// The share of time in which some task of the machine stalled for memory, over the last ten
+    /// seconds, in hundredths of a percent. `None` where the kernel does not tell.
+    #[must_use]
+    pub fn psi_some_avg10(&self) -> Option<u32> {
+        let text = read_required(&self.psi_path(PsiScope::Machine)?).ok()?;
+        psi::parse_some_avg10(&text)
     }
 
     /// The pressure-stall file of `scope`; it may not exist. `None` where the process has no cgroup

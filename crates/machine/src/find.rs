@@ -21,7 +21,17 @@ const LEVELS_MAX: usize = 256;
 
 /// The memory cgroup of this process, see [`MachineFiles::cgroup`].
 pub(crate) fn memory_cgroup(files: &MachineFiles) -> Option<Cgroup> {
-    let membership = Membership::read(files);
+    memory_cgroup_of(files, &Membership::read(files))
+}
+
+/// The memory cgroup of any process, see [`MachineFiles::cgroup_of`].
+pub(crate) fn memory_cgroup_of_process(files: &MachineFiles, pid: u32) -> Option<Cgroup> {
+    let path = files.proc_root.join(pid.to_string()).join("cgroup");
+    let text = read_optional(&path).ok().flatten()?;
+    memory_cgroup_of(files, &Membership::parse(&text))
+}
+
+fn memory_cgroup_of(files: &MachineFiles, membership: &Membership) -> Option<Cgroup> {
     let mounts = mounts(files);
     let in_version = |version: CgroupVersion, path: Option<&Path>| {
         let levels = resolve(&mounts, version, path?)?;

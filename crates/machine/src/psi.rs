@@ -30,6 +30,25 @@ pub fn psi_demand_bytes(givable_bytes: u64) -> u64 {
         .min(givable_bytes)
 }
 
+/// `some avg10=1.23 avg60=...` in hundredths of a percent.
+pub(crate) fn parse_some_avg10(text: &[u8]) -> Option<u32> {
+    let line = text
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"some "))?;
+    let value = line
+        .split(|&byte| byte == b' ')
+        .find_map(|field| field.strip_prefix(b"avg10="))?;
+    let (whole, hundredths) = std::str::from_utf8(value).ok()?.split_once('.')?;
+    let is_decimal = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
+    if hundredths.len() != 2 || !is_decimal(hundredths) || !is_decimal(whole) {
+        return None;
+    }
+    let whole: u32 = whole.parse().ok()?;
+    whole
+        .checked_mul(100)?
+        .checked_add(hundredths.parse().ok()?)
+}
+
 /// Opens a pressure-stall file and writes `trigger` to it, unless that is empty.
 ///
 /// # Errors
@@ -91,6 +110,24 @@ mod tests {
         assert_eq!(psi_demand_bytes(2 << 20), 1 << 20);
         assert_eq!(psi_demand_bytes(64 << 20), 8 << 20);
         assert_eq!(psi_demand_bytes(u64::MAX), u64::MAX / 8);
+    }
+
+    #[test]
+    fn the_share_of_stalls_is_read_or_left_out() {
+        let text = b"some avg10=12.05 avg60=1.00 avg300=0.00 total=7\nfull avg10=3.00\n";
+        assert_eq!(parse_some_avg10(text), Some(1205));
+        for broken in [
+            &b""[..],
+            b"full avg10=3.00",
+            b"some avg60=1.00",
+            b"some avg10=1",
+            b"some avg10=1.2",
+            b"some avg10=-1.20",
+            b"some avg10=1.+2",
+            b"some avg10=99999999999.00",
+        ] {
+            assert_eq!(parse_some_avg10(broken), None);
+        }
     }
 
     #[test]

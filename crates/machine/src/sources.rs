@@ -29,6 +29,8 @@ use crate::systemd::{self, Drained, SystemdEnvironment, SystemdWatch};
 pub struct MachinePressure {
     files: MachineFiles,
     watched: Vec<Watched>,
+    /// How far it looks: as far as the process's own cgroup, or at the machine alone.
+    scope: PsiScope,
     /// The cgroup, and the text of `/proc/self/cgroup` that led to it.
     cgroup: Option<Cgroup>,
     membership: Vec<u8>,
@@ -56,6 +58,7 @@ impl MachinePressure {
         let mut opened = Self {
             files,
             watched: Vec::new(),
+            scope: PsiScope::Cgroup,
             cgroup,
             membership,
             reports: Vec::new(),
@@ -65,25 +68,44 @@ impl MachinePressure {
         opened
     }
 
+    /// Opens what concerns the whole machine only: its stalls and its available memory. For whoever
+    /// holds nothing itself and speaks for processes of other cgroups. Never fails, as
+    /// [`MachinePressure::open`].
+    #[must_use]
+    pub fn open_machine(files: MachineFiles) -> Self {
+        let mut opened = Self {
+            files,
+            watched: Vec::new(),
+            scope: PsiScope::Machine,
+            cgroup: None,
+            membership: Vec::new(),
+            reports: Vec::new(),
+        };
+        opened.open_machine_trigger();
+        opened.report_checks();
+        opened
+    }
+
+    fn open_machine_trigger(&mut self) {
+        if let Some(path) = self.files.psi_path(PsiScope::Machine) {
+            let opened = psi::open_trigger(&path, PSI_TRIGGER);
+            let opened = opened.map(|file| (file, Interest::Priority));
+            self.add(Reason::PsiMachine, path, opened);
+        }
+    }
+
     fn open_triggers(&mut self, environment: &SystemdEnvironment) {
-        let machine = self.files.psi_path(PsiScope::Machine);
         let cgroup = self.files.psi_path(PsiScope::Cgroup);
         let watch = environment.parse();
         if watch == Ok(SystemdWatch::Off) {
             let off = SourceState::Off("the service manager wants no reaction".to_owned());
+            let machine = self.files.psi_path(PsiScope::Machine);
             self.report(Reason::PsiMachine, machine, off.clone());
             self.report(Reason::PsiCgroup, cgroup, off.clone());
             self.report(Reason::Systemd, None, off);
             return;
         }
-        if let Some(path) = machine {
-            let opened = psi::open_trigger(&path, PSI_TRIGGER);
-            self.add(
-                Reason::PsiMachine,
-                path,
-                opened.map(|file| (file, Interest::Priority)),
-            );
-        }
+        self.open_machine_trigger();
         let systemd_path = match watch {
             Ok(SystemdWatch::At { path, write }) => {
                 let opened = systemd::open(&path, &write);
@@ -127,12 +149,14 @@ impl MachinePressure {
     }
 
     fn report_checks(&mut self) {
-        let dir = self.cgroup.as_ref().map(|cgroup| cgroup.dir().to_owned());
-        let state = match dir {
-            Some(_) => SourceState::Checked,
-            None => SourceState::Absent("no memory cgroup shows this process".to_owned()),
-        };
-        self.report(Reason::CgroupLimit, dir, state);
+        if self.scope == PsiScope::Cgroup {
+            let dir = self.cgroup.as_ref().map(|cgroup| cgroup.dir().to_owned());
+            let state = match dir {
+                Some(_) => SourceState::Checked,
+                None => SourceState::Absent("no memory cgroup shows this process".to_owned()),
+            };
+            self.report(Reason::CgroupLimit, dir, state);
+        }
         let meminfo = self.files.proc_root.join("meminfo");
         self.report(Reason::LowAvailable, Some(meminfo), SourceState::Checked);
     }
@@ -229,6 +253,9 @@ impl MachinePressure {
     /// Looks for the cgroup again if the process was moved. The short text tells; reading the mounts
     /// each time would cost more than the whole check on a machine with many containers.
     fn follow_cgroup(&mut self) {
+        if self.scope == PsiScope::Machine {
+            return;
+        }
         let membership = find::membership_text(&self.files);
         if membership == self.membership {
             return;
