@@ -381,6 +381,7 @@ impl Manager {
                         process: debt.process,
                         bytes: debt.bytes,
                         thresholds: [Threshold::All; 3],
+                        as_of: 0,
                     },
                 },
             )

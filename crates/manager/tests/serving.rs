@@ -374,6 +374,7 @@ fn a_request_is_bounded_in_number_and_size() {
     let many = desk.ask(2, 1);
     assert_eq!(desk.refusals(), [(many, WhyNot::TooMany)]);
     desk.message(2, ToManager::Withdraw { request: many - 1 });
+    assert_eq!(desk.refusals(), [(many - 1, WhyNot::Withdrawn)]);
     desk.ask(2, 1);
     assert_eq!(desk.refusals(), []);
     assert_eq!(desk.manager.summary(Millis(0)).waiting, 64);

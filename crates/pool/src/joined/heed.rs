@@ -351,12 +351,12 @@ impl<K: Kernel> Pool<K> {
             let mut state = self.link.state();
             let more = state.owed_to_cap_bytes.min(cap_bytes - credit);
             state.owed_to_cap_bytes -= self.room.forgive(more);
-            return;
+        } else {
+            let unused = self.room.cut_unused(excess);
+            let debited = self.room.cut(excess - unused);
+            self.link.state().owed_to_cap_bytes += unused + debited;
         }
-        let unused = self.room.cut_unused(excess);
-        let debited = self.room.cut(excess - unused);
         self.settle_debt(inside, &Reason::Budget.into());
-        self.link.state().owed_to_cap_bytes += unused + debited;
         self.pay_owed();
     }
 }
