@@ -713,6 +713,13 @@ impl<K: Kernel> Pool<K> {
         self.arena.resident()
     }
 
+    /// The addresses that are the pool's, as long as it lives, whether there is memory behind them
+    /// or not: what to look at in `/proc/PID/smaps` from another process.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<std::ops::Range<u64>> {
+        self.arena.ranges()
+    }
+
     /// What the kernel counts behind one allocation, in bytes; 0 where it has no memory.
     ///
     /// # Errors

@@ -202,6 +202,13 @@ impl Pool {
         self.engine.stats_now()
     }
 
+    /// The addresses that are the pool's, as long as it lives, whether there is memory behind them
+    /// or not: what to look at in `/proc/PID/smaps` from another process.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<std::ops::Range<u64>> {
+        self.engine.ranges()
+    }
+
     /// What the kernel counts behind the pool's addresses, resident and swapped.
     ///
     /// # Errors
