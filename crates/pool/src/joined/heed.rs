@@ -108,9 +108,7 @@ impl<K: Kernel> Pool<K> {
         Link::settle_opening(&mut state, Fate::Served);
         drop(state);
         self.ask_for_debt();
-        self.notify(Notice::BudgetChanged {
-            budget_bytes: self.budget_bytes(),
-        });
+        self.notify_budget();
     }
 
     /// A debt that came with joining: others may have what can go more easily than ours.
@@ -259,9 +257,8 @@ impl<K: Kernel> Pool<K> {
                     reservation_bytes,
                     available_bytes: available_for_reservation_bytes,
                 };
-                let budget_bytes = self.budget_bytes();
-                if budget_bytes != before {
-                    self.notify(Notice::BudgetChanged { budget_bytes });
+                if self.budget_bytes() != before {
+                    self.notify_budget();
                 }
             }
             Told::Trim { bytes } => self.notify(Notice::PleaseTrim { bytes }),
