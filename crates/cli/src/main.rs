@@ -1,18 +1,27 @@
 //! The `vidmm` program: the command line over the library of the same name.
 //!
 //! Owns: what a user types and reads - arguments, exit statuses, progress, reports, JSON.
-//! Must not know: slots, extents, ranks, wire messages. Whatever it does with memory goes through
-//! the public API of the `vidmm` crate, as any other program's would.
+//! Must not know: slots, extents, ranks. Whatever it does with memory goes through the public API
+//! of the `vidmm` crate, as any other program's would; managers it asks as any operator would
+//! (`operator`).
 //!
-//! A subcommand is one module with an `Args` (clap) and a `run(&Args) -> Result<(), Failure>`,
-//! plus one line in [`Command`] and one in [`dispatch`].
+//! A subcommand is one module with an `Args` (clap) and a `run(&Args) -> Result<(), Failure>` (of
+//! an exit status, where that is not only 0 or 1), plus one line in [`Command`] and one in [`dispatch`].
 //!
 //! Exit status: 0 done, 1 failed, 2 wrong usage.
 
 mod bench;
+mod budget;
 mod demo;
+mod operator;
 mod output;
+mod own_manager;
+mod run;
 mod serve;
+mod stat;
+mod top;
+mod trim;
+mod words;
 
 use std::process::ExitCode;
 
@@ -38,14 +47,19 @@ enum Command {
     // No doc comments here: they would hide the longer texts that the `Args` bring along.
     Demo(demo::Args),
     Bench(bench::Args),
+    Run(run::Args),
     Serve(serve::Args),
+    Top(top::Args),
+    Stat(stat::Args),
+    Trim(trim::Args),
+    Budget(budget::Args),
 }
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with status 2; `--help` and `--version` with 0.
     let cli = Cli::parse();
     match dispatch(&cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(failure) => {
             output::complain(&failure);
             ExitCode::FAILURE
@@ -53,12 +67,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: &Command) -> Result<(), Failure> {
+fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Demo(args) => demo::run(args),
-        Command::Bench(args) => bench::run(args),
-        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(args)?,
+        Command::Bench(args) => bench::run(args)?,
+        Command::Run(args) => return run::run(args),
+        Command::Serve(args) => serve::run(args)?,
+        Command::Top(args) => top::run(args)?,
+        Command::Stat(args) => stat::run(args)?,
+        Command::Trim(args) => trim::run(args)?,
+        Command::Budget(args) => budget::run(args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -43,3 +43,11 @@ pub(crate) fn stdout_takes_colours() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !refused && io::stdout().is_terminal()
 }
+
+/// Text from elsewhere - names of files and processes, words of a manager - can hold anything; a
+/// terminal must not obey it.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|letter| if letter.is_control() { '?' } else { letter })
+        .collect()
+}

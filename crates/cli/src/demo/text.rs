@@ -6,6 +6,7 @@ use vidmm_machine::ByteSize;
 
 use crate::demo::baseline::Baseline;
 use crate::demo::report::Report;
+use crate::output::printable;
 
 /// How many skipped files are named; the JSON has them all.
 const SKIPPED_SHOWN_MAX: usize = 20;
@@ -227,13 +228,6 @@ fn seconds(time_ns: u64) -> String {
 
 fn milliseconds(time_ns: u64) -> String {
     format!("{}.{} ms", time_ns / 1_000_000, time_ns / 100_000 % 10)
-}
-
-/// Names of files can hold anything; a terminal must not obey them.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|letter| if letter.is_control() { '?' } else { letter })
-        .collect()
 }
 
 #[cfg(test)]
