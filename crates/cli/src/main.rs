@@ -47,6 +47,9 @@ enum Command {
     // No doc comments here: they would hide the longer texts that the `Args` bring along.
     Demo(demo::Args),
     Bench(bench::Args),
+    /// A process of `bench`; not for users.
+    #[command(hide = true)]
+    BenchWorker(bench::WorkerArgs),
     Run(run::Args),
     Serve(serve::Args),
     Top(top::Args),
@@ -71,6 +74,7 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Demo(args) => demo::run(args)?,
         Command::Bench(args) => bench::run(args)?,
+        Command::BenchWorker(args) => bench::work(args)?,
         Command::Run(args) => return run::run(args),
         Command::Serve(args) => serve::run(args)?,
         Command::Top(args) => top::run(args)?,
