@@ -10,7 +10,7 @@ mod worker;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vidmm::{Error, JoinMode, JoinOptions, Pool, PressureMode};
+use vidmm::{JoinMode, JoinOptions, Pool, PressureMode};
 
 use crate::bench::joined::process::{Manager, Worker};
 pub(crate) use crate::bench::joined::worker::{WorkerArgs, work};
@@ -67,11 +67,14 @@ pub(crate) fn credit_and_join() -> Result<Vec<Row>, Failure> {
     Ok(vec![credit, Row::new("join", 0, peer, &samples)])
 }
 
-/// What one request of `make_room_other` is for.
+/// The other process's allocations, which it has offered.
 const TILE_BYTES: usize = 1 << 20;
-/// What the other process has offered, and this one takes from it.
-const TILES: usize = 256;
-/// Times it is all taken.
+const TILES: usize = 512;
+/// What one request is for: much more than what may be left of the one before.
+const REQUEST_BYTES: usize = 16 << 20;
+/// So many requests each time; the rest stays, for the other to be busy with.
+const REQUESTS: usize = TILES * TILE_BYTES / REQUEST_BYTES * 3 / 4;
+/// Times all of them are made.
 const ROUNDS_OF_ALL: usize = 7;
 
 pub(crate) fn make_room_other() -> Result<Vec<Row>, Failure> {
@@ -86,8 +89,7 @@ pub(crate) fn make_room_other() -> Result<Vec<Row>, Failure> {
 
 /// Another process holds the whole budget, offered; this one asks for it, bit by bit.
 fn other(name: &str, busy: bool) -> Result<Vec<Row>, Failure> {
-    let budget_bytes = (TILES * TILE_BYTES) as u64;
-    let manager = Manager::start(budget_bytes)?;
+    let manager = Manager::start((TILES * TILE_BYTES) as u64)?;
     let mut owner = Worker::joined("hold", &manager)?;
     let pool = Pool::builder()
         .pressure(PressureMode::Off)
@@ -96,7 +98,7 @@ fn other(name: &str, busy: bool) -> Result<Vec<Row>, Failure> {
             sockets: vec![manager.socket().to_owned()],
         })
         .build()?;
-    let mut map = Map::fresh(TILE_BYTES, Pages::Small)?;
+    let mut map = Map::fresh(REQUEST_BYTES, Pages::Small)?;
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS_OF_ALL {
         let filled = owner.figure(&format!("fill {TILES}"))?;
@@ -104,28 +106,23 @@ fn other(name: &str, busy: bool) -> Result<Vec<Row>, Failure> {
             return Err(format!("the other process could have only {filled} tiles").into());
         }
         owner.figure(if busy { "busy" } else { "quiet" })?;
-        // Some stay: what the other is busy with.
         let mut taken = Vec::new();
-        while taken.len() < TILES * 3 / 4 {
+        for _ in 0..REQUESTS {
             let start = Instant::now();
-            match pool.options().allow_not_zeroed().allocate(TILE_BYTES) {
-                Ok(tile) => {
-                    ours.push(ns_since(start));
-                    taken.push(tile);
-                }
-                Err(Error::NoMemory { .. }) => {
-                    return Err(format!(
-                        "no memory after {} of {TILES} tiles, though the other process has offered \
-                         all: this is a defect of vidmm; please report it",
-                        taken.len()
-                    )
-                    .into());
-                }
-                Err(error) => return Err(error.into()),
-            }
+            let tile = pool.options().allow_not_zeroed().allocate(REQUEST_BYTES);
+            ours.push(ns_since(start));
+            taken.push(tile.map_err(|error| {
+                format!(
+                    "{error} - after {} of {REQUESTS} requests, though the other process has \
+                     offered all: this is a defect of vidmm; please report it",
+                    taken.len()
+                )
+            })?);
             write_all(map.bytes_mut());
             let start = Instant::now();
-            map.return_pages(0, TILE_BYTES)?;
+            for offset in (0..REQUEST_BYTES).step_by(TILE_BYTES) {
+                map.return_pages(offset, TILE_BYTES)?;
+            }
             peer.push(ns_since(start));
         }
         owner.figure("quiet")?;
@@ -133,12 +130,12 @@ fn other(name: &str, busy: bool) -> Result<Vec<Row>, Failure> {
         pool.trim(u64::MAX)?;
     }
     let samples = Samples::of(ours, peer);
-    let peer = "madvise(MADV_DONTNEED) alone on 1 MiB, small pages";
+    let peer = "madvise(MADV_DONTNEED) alone on as many ranges of 1 MiB, small pages";
     let p99 = Samples::of(
         vec![samples.ours.at(99, 100)],
         vec![samples.peer.at(99, 100)],
     );
-    let size_bytes = TILE_BYTES as u64;
+    let size_bytes = REQUEST_BYTES as u64;
     let p50 = Row::new(name, size_bytes, peer, &samples);
     let p99 = Row::new(&format!("{name}_p99"), size_bytes, peer, &p99);
     Ok(vec![p50, p99])

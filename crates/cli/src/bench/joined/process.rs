@@ -94,7 +94,8 @@ impl Manager {
             if Instant::now() > until {
                 return Err(format!("{clients} of {count} clients have joined").into());
             }
-            thread::sleep(Duration::from_millis(100));
+            // Each look is a question to all of them.
+            thread::sleep(Duration::from_secs(1));
         }
     }
 

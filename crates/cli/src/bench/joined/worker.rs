@@ -142,7 +142,13 @@ fn use_them(tiles: &Mutex<Vec<Allocation>>, busy: &AtomicBool) {
 /// Joined, with something offered, and nothing to do.
 fn idle() -> Result<(), Failure> {
     let pool = pool()?;
-    let idle = backed(pool.allocate(SIZE_BYTES)?)?.offer(Class::Normal);
+    // When many come at once, the manager may be late for some.
+    let tile = loop {
+        if let Ok(tile) = pool.allocate(SIZE_BYTES) {
+            break tile;
+        }
+    };
+    let idle = backed(tile)?.offer(Class::Normal);
     loop {
         thread::park();
         std::hint::black_box(&idle);
