@@ -11,7 +11,7 @@ use crate::event::{Action, ConnectionId, Millis, ProcessId, Severity};
 use crate::manager::{Manager, log};
 use crate::orders::{POLL_EVERY_MS, Polled, Whom};
 use crate::plan::{Plan, Wanted, plan};
-use crate::queue::{Level, Request};
+use crate::queue::{Level, PollsAwaited, Request};
 use crate::shares::{floor, to_u64};
 
 /// A supply is worked with if it is at most so old, in milliseconds.
@@ -31,6 +31,20 @@ const OVERSHOOT_PART: u64 = 256;
 
 /// What a licence, or the slack beside a grant, is at most: this part of the budget.
 const QUANTUM_PART: u64 = 32;
+
+/// Answers to polls are worked with, if they will do, when this part of their time is over.
+const EARLY_PART: u64 = 5;
+
+/// How much is known of what others could give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Supplies {
+    /// Answers are under way.
+    Awaited,
+    /// Some have not told yet; it is time to try without them.
+    Some,
+    /// All that can be known.
+    All,
+}
 
 impl Manager {
     pub(crate) fn ask(
@@ -58,7 +72,7 @@ impl Manager {
             own: 0,
             patient: false,
             look_at: None,
-            polls_until: None,
+            polls: None,
         };
         if let Err(why) = self.may_wait(&request) {
             self.say_refused(&request, why, actions);
@@ -225,54 +239,89 @@ impl Manager {
         if self.holds_alone(client) {
             return self.plan_head(seq, own_least, missing - expected, actions);
         }
-        if self.waits_for_supplies(seq, &request, actions) {
-            return false;
+        match self.supplies(seq, &request, actions) {
+            Supplies::Awaited => false,
+            Supplies::Some => {
+                self.plan_early(seq, own_least, missing - expected, actions);
+                false
+            }
+            Supplies::All => self.plan_head(seq, own_least, missing - expected, actions),
         }
-        self.plan_head(seq, own_least, missing - expected, actions)
     }
 
     fn holds_alone(&self, client: &Client) -> bool {
         self.clients.holders() == usize::from(client.charge() > 0)
     }
 
-    /// Whether the head waits until supplies are fresh, or until it is time to look again.
-    fn waits_for_supplies(
-        &mut self,
-        seq: u64,
-        request: &Request,
-        actions: &mut Vec<Action>,
-    ) -> bool {
-        if let Some(until) = request.polls_until {
-            if self.out.polls_are_out() && self.now < until {
-                return true;
+    /// How much is known of what others could give; polls are sent if that is old.
+    fn supplies(&mut self, seq: u64, request: &Request, actions: &mut Vec<Action>) -> Supplies {
+        if let Some(polls) = request.polls {
+            let done = !self.out.polls_are_out() || self.now >= polls.until;
+            let early = polls.early.is_some_and(|at| self.now >= at);
+            let Some(request) = self.queue.get_mut(seq) else {
+                return Supplies::Awaited;
+            };
+            if done {
+                request.polls = None;
+                return Supplies::All;
             }
-            // Whoever could tell has told.
-            if let Some(request) = self.queue.get_mut(seq) {
-                request.polls_until = None;
+            if early {
+                let until = polls.until;
+                request.polls = Some(PollsAwaited { until, early: None });
+                request.look_at = Some(until);
+                return Supplies::Some;
             }
-            return false;
+            return Supplies::Awaited;
         }
         if request.patient && request.look_at.is_some_and(|at| self.now < at) {
-            return true;
+            return Supplies::Awaited;
         }
         let age_most_ms = match request.patient {
             true => POLL_EVERY_MS - 1,
             false => SUPPLY_AGE_MS,
         };
         let since = Millis(self.now.0.saturating_sub(age_most_ms));
-        self.wait_for_polls(seq, since, actions) == Polled::Some
+        match self.wait_for_polls(seq, since, actions) {
+            Polled::Some => Supplies::Awaited,
+            Polled::Later | Polled::None => Supplies::All,
+        }
     }
 
     fn wait_for_polls(&mut self, seq: u64, since: Millis, actions: &mut Vec<Action>) -> Polled {
         let polled = self.poll_all(since, actions);
-        let until = self.after_ms(u64::from(self.settings.answer_ms));
+        let answer_ms = u64::from(self.settings.answer_ms);
+        let until = self.after_ms(answer_ms);
+        let early = self.after_ms(answer_ms / EARLY_PART);
         if polled == Polled::Some
             && let Some(request) = self.queue.get_mut(seq)
         {
-            request.polls_until = Some(until);
-            request.look_at = Some(until);
+            request.look_at = Some(early);
+            let early = Some(early);
+            request.polls = Some(PollsAwaited { until, early });
         }
         polled
+    }
+
+    fn wanted(&self, request: &Request, own_least: u64, missing: i128) -> Wanted {
+        Wanted {
+            bytes: u64::try_from(missing).unwrap_or(u64::MAX),
+            own_least,
+            own_enough: request.bytes,
+            overshoot_most: self.settings.budget_bytes / OVERSHOOT_PART,
+        }
+    }
+
+    /// Orders what the head lacks from those that have told, if they have it: who dawdles delays
+    /// others no longer than it has to.
+    fn plan_early(&mut self, seq: u64, own_least: u64, missing: i128, actions: &mut Vec<Action>) {
+        let Some(request) = self.queue.get(seq).copied() else {
+            return;
+        };
+        let wanted = self.wanted(&request, own_least, missing);
+        let plan = plan(&self.givers(Whom::Told(request.process)), wanted);
+        if plan.missing == 0 && !plan.parts.is_empty() {
+            self.order_for_head(seq, &request, plan, actions);
+        }
     }
 
     /// Orders what the head lacks if that is to be had; whether the head is settled.
@@ -286,12 +335,7 @@ impl Manager {
         let Some(request) = self.queue.get(seq).copied() else {
             return true;
         };
-        let wanted = Wanted {
-            bytes: u64::try_from(missing).unwrap_or(u64::MAX),
-            own_least,
-            own_enough: request.bytes,
-            overshoot_most: self.settings.budget_bytes / OVERSHOOT_PART,
-        };
+        let wanted = self.wanted(&request, own_least, missing);
         let mut plan = plan(
             &self.givers(Whom::Responsive(Some(request.process))),
             wanted,
@@ -309,7 +353,11 @@ impl Manager {
         if plan.missing > 0 {
             return self.wait_or_refuse(seq, &request, actions);
         }
-        if plan.parts.is_empty() {
+        // What orders of before may bring counts for a plan, but is not there yet.
+        let there = self.clients.get(request.process).is_some_and(|client| {
+            self.suffices(self.free(), client, request.bytes.saturating_sub(plan.own))
+        });
+        if plan.parts.is_empty() && there {
             let licence = self.licence(&request, plan.own);
             self.grant(seq, plan.own, licence, actions);
             return true;
@@ -338,7 +386,7 @@ impl Manager {
     fn wait(&mut self, seq: u64, look_at: Option<Millis>) {
         if let Some(request) = self.queue.get_mut(seq) {
             request.look_at = look_at;
-            request.polls_until = None;
+            request.polls = None;
         }
     }
 

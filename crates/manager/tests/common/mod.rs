@@ -1,5 +1,9 @@
 //! A manager at a desk: events are said by hand, actions are looked at.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part"
+)]
 
 use std::collections::BTreeMap;
 
@@ -317,12 +321,7 @@ impl Desk {
         self.operate_as(n, rights, request)
     }
 
-    pub fn operate_as(
-        &mut self,
-        n: u32,
-        rights: Rights,
-        request: OperatorRequest,
-    ) -> Vec<Action> {
+    pub fn operate_as(&mut self, n: u32, rights: Rights, request: OperatorRequest) -> Vec<Action> {
         self.say(Event::Asks {
             connection: ConnectionId(1_000_000 + u64::from(n)),
             rights,
