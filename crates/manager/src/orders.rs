@@ -354,6 +354,7 @@ impl Manager {
         self.out.polls_due.remove(&(poll.due, poll.seq));
         self.notices_wanted();
         self.operators_hear(process, poll.discards_max, told.discards, actions);
+        self.serve_own(process, actions);
     }
 
     pub(crate) fn forget_poll(&mut self, process: ProcessId) {
