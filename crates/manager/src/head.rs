@@ -69,10 +69,7 @@ impl Manager {
         }
         match self.supplies(seq, &request, actions) {
             Supplies::Awaited => false,
-            Supplies::Some => {
-                self.plan_early(seq, own_least, missing - expected, actions);
-                false
-            }
+            Supplies::Some => self.plan_early(seq, own_least, missing - expected, actions),
             Supplies::All => self.plan_head(seq, own_least, missing - expected, actions),
         }
     }
@@ -140,16 +137,20 @@ impl Manager {
     }
 
     /// Orders what the head lacks from those that have told, if they have it: who dawdles delays
-    /// others no longer than it has to.
-    fn plan_early(&mut self, seq: u64, own_least: u64, missing: i128, actions: &mut Vec<Action>) {
+    /// others no longer than it has to. Whether the head is settled.
+    fn plan_early(
+        &mut self,
+        seq: u64,
+        own_least: u64,
+        missing: i128,
+        actions: &mut Vec<Action>,
+    ) -> bool {
         let Some(request) = self.queue.get(seq).copied() else {
-            return;
+            return true;
         };
         let wanted = self.wanted(&request, own_least, missing);
         let plan = plan(&self.givers(Whom::Told(request.process)), wanted);
-        if plan.missing == 0 && !plan.parts.is_empty() {
-            self.order_for_head(seq, &request, plan, actions);
-        }
+        plan.missing == 0 && self.carry_out(seq, &request, plan, actions)
     }
 
     /// Orders what the head lacks if that is to be had; whether the head is settled.
@@ -164,43 +165,41 @@ impl Manager {
             return true;
         };
         let wanted = self.wanted(&request, own_least, missing);
-        let mut plan = plan(
-            &self.givers(Whom::Responsive(Some(request.process))),
-            wanted,
-        );
-        if plan.missing > 0 {
+        let givers = self.givers(Whom::Responsive(Some(request.process)));
+        let mut best = plan(&givers, wanted);
+        if best.missing > 0 {
             // Only what all others lack is asked of those that do not answer.
             let rest = Wanted {
-                bytes: plan.missing,
+                bytes: best.missing,
                 ..Wanted::default()
             };
-            let last = crate::plan::plan(&self.givers(Whom::Unresponsive), rest);
-            plan.parts.extend(last.parts);
-            plan.missing = last.missing;
+            let last = plan(&self.givers(Whom::Unresponsive), rest);
+            best.parts.extend(last.parts);
+            best.missing = last.missing;
         }
-        if plan.missing > 0 {
-            return self.wait_or_refuse(seq, &request, actions);
+        match best.missing {
+            0 => self.carry_out(seq, &request, best, actions),
+            _ => self.wait_or_refuse(seq, &request, actions),
         }
-        // What orders of before may bring counts for a plan, but is not there yet.
-        let there = self.clients.get(request.process).is_some_and(|client| {
-            self.suffices(self.free(), client, request.bytes.saturating_sub(plan.own))
-        });
-        if plan.parts.is_empty() && there {
-            let licence = self.licence(&request, plan.own);
-            self.grant(seq, plan.own, licence, actions);
-            return true;
-        }
-        self.order_for_head(seq, &request, plan, actions);
-        false
     }
 
-    fn order_for_head(
+    /// Does what was planned for the head; whether it is settled.
+    fn carry_out(
         &mut self,
         seq: u64,
         request: &Request,
         plan: Plan,
         actions: &mut Vec<Action>,
-    ) {
+    ) -> bool {
+        // What orders of before may bring counts for a plan, but is not there yet.
+        let there = self.clients.get(request.process).is_some_and(|client| {
+            self.suffices(self.free(), client, request.bytes.saturating_sub(plan.own))
+        });
+        if plan.parts.is_empty() && there {
+            let licence = self.licence(request, plan.own);
+            self.grant(seq, plan.own, licence, actions);
+            return true;
+        }
         for part in plan.parts {
             let why = WhyOrdered::Need;
             self.send_order(part, why, Some(request.process), None, actions);
@@ -209,6 +208,7 @@ impl Manager {
             request.own = plan.own;
         }
         self.wait(seq, None);
+        false
     }
 
     fn wait(&mut self, seq: u64, look_at: Option<Millis>) {
@@ -228,14 +228,14 @@ impl Manager {
             return true;
         }
         self.please_trim(request, actions);
+        if let Some(request) = self.queue.get_mut(seq) {
+            request.patient = true;
+        }
         let ends = self.patience_ends(request);
         if self.now < ends {
             // Many are asked less often.
             let clients = u64::try_from(self.clients.len()).unwrap_or(u64::MAX);
             let again = self.after_ms(POLL_EVERY_MS + clients / 16);
-            if let Some(request) = self.queue.get_mut(seq) {
-                request.patient = true;
-            }
             self.wait(seq, Some(again.min(ends)));
             return false;
         }

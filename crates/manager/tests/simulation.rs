@@ -25,6 +25,10 @@ fn run(plan: Plan, seeds: std::ops::Range<u64>) -> Counts {
             let mut world = World::new(seed, plan);
             world.run();
             quiet(&mut world);
+            if plan == CALM {
+                world.newcomer_is_served();
+                quiet(&mut world);
+            }
             world.counts
         });
         let counts = counts.unwrap_or_else(|_| panic!("seed {seed} of {plan:?}"));

@@ -246,6 +246,11 @@ impl Model {
             }
             return;
         }
+        self.ask(now, dice, bytes);
+    }
+
+    /// Asks for what it lacks to hold so much more.
+    pub fn ask(&mut self, now: u64, dice: &mut Dice, bytes: u64) {
         let missing = u64::try_from(i128::from(bytes) - self.room()).expect("more than there is");
         self.requests += 1;
         self.wants = Some((self.requests, bytes));

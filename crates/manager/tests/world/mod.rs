@@ -20,7 +20,7 @@ use vidmm_wire::*;
 pub const MIB: u64 = 1 << 20;
 
 /// What may happen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     pub clients: u64,
     pub kinds: [Kind; 3],
@@ -30,6 +30,7 @@ pub struct Plan {
     pub stops: bool,
     pub ledger_faults: bool,
     pub operators: bool,
+    /// Processes have caps, and some cgroups are nearly full.
     pub caps: bool,
 }
 
@@ -494,7 +495,9 @@ impl World {
                 }
                 _ => {}
             }
-            let cgroup_room_bytes = self.dice.chance(100).then(|| self.dice.pages(8 * MIB));
+            // Some cgroups are nearly full.
+            let full = self.plan.caps && self.dice.chance(100);
+            let cgroup_room_bytes = full.then(|| self.dice.pages(8 * MIB));
             self.say(Event::Said {
                 connection,
                 message,
@@ -622,6 +625,25 @@ impl World {
             self.check_waiting();
         }
         self.plan = plan;
+    }
+
+    /// When everybody offers everything, a newcomer that wants an eighth gets it.
+    pub fn newcomer_is_served(&mut self) {
+        for client in &mut self.clients {
+            let in_use = client.held - client.offered.iter().sum::<u64>();
+            client.offered[2] += in_use;
+        }
+        let index = self.new_process();
+        let budget = self.settings.budget_bytes;
+        let client = &mut self.clients[index];
+        (client.kind, client.held, client.granted) = (Kind::Honest, 0, 0);
+        self.terms.insert(client.process, Terms::default());
+        self.join(index);
+        self.clients[index].ask(self.now, &mut self.dice, budget / 8);
+        self.rest(1000);
+        let client = &self.clients[index];
+        assert!(client.credits == 1, "{client:?} of {:?}", self.manager);
+        assert!(client.held >= budget / 8);
     }
 
     pub fn run(&mut self) {
