@@ -1,5 +1,9 @@
 //! A manager at a desk: events are said by hand, actions are looked at.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part"
+)]
 
 use std::collections::BTreeMap;
 
