@@ -379,6 +379,77 @@ typedef struct _D3DKMT_QUERYVIDEOMEMORYINFO {
     UINT PhysicalAdapterIndex;
 } D3DKMT_QUERYVIDEOMEMORYINFO;
 
+/* Reserves memory for the process: a hint of what it needs at least. */
+typedef struct _D3DKMT_CHANGEVIDEOMEMORYRESERVATION {
+    HANDLE hProcess;
+    D3DKMT_HANDLE hAdapter;
+    D3DKMT_MEMORY_SEGMENT_GROUP MemorySegmentGroup;
+    UINT64 Reservation;
+    UINT PhysicalAdapterIndex;
+} D3DKMT_CHANGEVIDEOMEMORYRESERVATION;
+
+/* What a program is told when the budget has changed. */
+typedef struct _D3DKMT_BUDGETCHANGENOTIFICATION {
+    VOID* Context;
+    UINT64 Budget;
+} D3DKMT_BUDGETCHANGENOTIFICATION;
+
+/* A function of the program's that is called when the budget has changed. */
+typedef void (*PFND3DKMT_BUDGETCHANGENOTIFICATIONCALLBACK)(
+    const D3DKMT_BUDGETCHANGENOTIFICATION* args);
+
+/* Registers a function to be called when the budget has changed. */
+typedef struct _D3DKMT_REGISTERBUDGETCHANGENOTIFICATION {
+    D3DKMT_HANDLE hDevice;
+    PFND3DKMT_BUDGETCHANGENOTIFICATIONCALLBACK Callback;
+    VOID* Context;
+    VOID* Handle;
+} D3DKMT_REGISTERBUDGETCHANGENOTIFICATION;
+
+/* Ends a registration for changes of the budget. */
+typedef struct _D3DKMT_UNREGISTERBUDGETCHANGENOTIFICATION {
+    VOID* Handle;
+} D3DKMT_UNREGISTERBUDGETCHANGENOTIFICATION;
+
+/* Why a program should trim. */
+__extension__ typedef struct _D3DDDI_TRIMRESIDENCYSET_FLAGS {
+    union {
+        struct {
+            UINT PeriodicTrim : 1;
+            UINT RestartPeriodicTrim : 1;
+            UINT TrimToBudget : 1;
+            UINT Reserved : 29;
+        };
+        UINT Value;
+    };
+} D3DDDI_TRIMRESIDENCYSET_FLAGS;
+
+/* What a program is told when it should trim. */
+typedef struct _D3DKMT_TRIMNOTIFICATION {
+    VOID* Context;
+    D3DDDI_TRIMRESIDENCYSET_FLAGS Flags;
+    UINT64 NumBytesToTrim;
+} D3DKMT_TRIMNOTIFICATION;
+
+/* A function of the program's that is called when it should trim. */
+typedef void (*PFND3DKMT_TRIMNOTIFICATIONCALLBACK)(
+    D3DKMT_TRIMNOTIFICATION* args);
+
+/* Registers a function to be called when the process should trim. */
+typedef struct _D3DKMT_REGISTERTRIMNOTIFICATION {
+    LUID AdapterLuid;
+    D3DKMT_HANDLE hDevice;
+    PFND3DKMT_TRIMNOTIFICATIONCALLBACK Callback;
+    VOID* Context;
+    VOID* Handle;
+} D3DKMT_REGISTERTRIMNOTIFICATION;
+
+/* Ends a registration for wishes to trim. */
+typedef struct _D3DKMT_UNREGISTERTRIMNOTIFICATION {
+    VOID* Handle;
+    PFND3DKMT_TRIMNOTIFICATIONCALLBACK Callback;
+} D3DKMT_UNREGISTERTRIMNOTIFICATION;
+
 /* Whom an escape is for. */
 typedef enum _D3DKMT_ESCAPETYPE {
     D3DKMT_ESCAPE_DRIVERPRIVATE = 0,
@@ -619,6 +690,21 @@ NTSTATUS D3DKMTSetAllocationPriority(const D3DKMT_SETALLOCATIONPRIORITY* args);
 
 /* Tells the budget and what is used of it. */
 NTSTATUS D3DKMTQueryVideoMemoryInfo(D3DKMT_QUERYVIDEOMEMORYINFO* args);
+
+/* Says how much memory the process needs at least: a hint, which does not raise its budget. */
+NTSTATUS D3DKMTChangeVideoMemoryReservation(const D3DKMT_CHANGEVIDEOMEMORYRESERVATION* args);
+
+/* Has a function called whenever the budget changes. */
+NTSTATUS D3DKMTRegisterBudgetChangeNotification(D3DKMT_REGISTERBUDGETCHANGENOTIFICATION* args);
+
+/* Ends that. The function does not run any more when this returns. */
+NTSTATUS D3DKMTUnregisterBudgetChangeNotification(D3DKMT_UNREGISTERBUDGETCHANGENOTIFICATION* args);
+
+/* Has a function called whenever the process should trim. */
+NTSTATUS D3DKMTRegisterTrimNotification(D3DKMT_REGISTERTRIMNOTIFICATION* args);
+
+/* Ends that. The function does not run any more when this returns. */
+NTSTATUS D3DKMTUnregisterTrimNotification(D3DKMT_UNREGISTERTRIMNOTIFICATION* args);
 
 /* Says something to the memory manager: a D3DKMT_VIDMM_ESCAPE. */
 NTSTATUS D3DKMTEscape(const D3DKMT_ESCAPE* args);

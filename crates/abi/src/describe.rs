@@ -6,7 +6,7 @@ pub trait Described {
     const TYPE: Type;
 }
 
-/// A structure, union or enumeration.
+/// A structure, union, enumeration or the address of a function.
 #[derive(Debug, Clone, Copy)]
 pub struct Type {
     /// Its C name; of a type that C writes out in its one place: a name of ours.
@@ -37,6 +37,13 @@ pub enum Form {
     },
     /// Named numbers.
     Enum(&'static [Value]),
+    /// The address of a function of the program's, which returns nothing.
+    Callback {
+        /// What its one argument points to.
+        argument: &'static Type,
+        /// Whether that is `const` in C.
+        is_const: bool,
+    },
 }
 
 /// How C wraps bit fields.
@@ -247,4 +254,50 @@ macro_rules! enumeration {
             };
         }
     };
+}
+
+/// Defines the address of a function of the program's: the name, and what the one argument points
+/// to.
+macro_rules! callback {
+    ($(#[doc = $doc:literal])* pub type $name:ident = fn(*$constness:ident $argument:ident)) => {
+        $(#[doc = $doc])*
+        #[repr(transparent)]
+        #[derive(Debug, Clone, Copy, Default)]
+        pub struct $name(
+            /// The function; NULL is none.
+            pub Option<unsafe extern "C" fn(*$constness $argument)>,
+        );
+
+        impl $name {
+            /// Where the function is; 0 is none.
+            #[must_use]
+            pub fn address(self) -> usize {
+                self.0.map_or(0, |function| function as usize)
+            }
+        }
+
+        /// Two are equal if they are at the same address.
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.address() == other.address()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl $crate::describe::Described for $name {
+            const TYPE: $crate::describe::Type = $crate::describe::Type {
+                name: stringify!($name),
+                doc: &[$($doc),*],
+                size_bytes: size_of::<$name>(),
+                align_bytes: align_of::<$name>(),
+                form: $crate::describe::Form::Callback {
+                    argument: &<$argument as $crate::describe::Described>::TYPE,
+                    is_const: callback!(@$constness),
+                },
+            };
+        }
+    };
+    (@const) => { true };
+    (@mut) => { false };
 }

@@ -64,6 +64,16 @@ functions! {
     D3DKMTSetAllocationPriority(*const D3DKMT_SETALLOCATIONPRIORITY);
     "Tells the budget and what is used of it."
     D3DKMTQueryVideoMemoryInfo(*mut D3DKMT_QUERYVIDEOMEMORYINFO);
+    "Says how much memory the process needs at least: a hint, which does not raise its budget."
+    D3DKMTChangeVideoMemoryReservation(*const D3DKMT_CHANGEVIDEOMEMORYRESERVATION);
+    "Has a function called whenever the budget changes."
+    D3DKMTRegisterBudgetChangeNotification(*mut D3DKMT_REGISTERBUDGETCHANGENOTIFICATION);
+    "Ends that. The function does not run any more when this returns."
+    D3DKMTUnregisterBudgetChangeNotification(*mut D3DKMT_UNREGISTERBUDGETCHANGENOTIFICATION);
+    "Has a function called whenever the process should trim."
+    D3DKMTRegisterTrimNotification(*mut D3DKMT_REGISTERTRIMNOTIFICATION);
+    "Ends that. The function does not run any more when this returns."
+    D3DKMTUnregisterTrimNotification(*mut D3DKMT_UNREGISTERTRIMNOTIFICATION);
     "Says something to the memory manager: a D3DKMT_VIDMM_ESCAPE."
     D3DKMTEscape(*const D3DKMT_ESCAPE);
     "Offers allocations: their content may be lost until they are reclaimed."

@@ -127,6 +127,7 @@ fn c_type(rust_type: &str) -> (String, String) {
 fn is_extension(ty: &Type) -> bool {
     match ty.form {
         Form::Enum(_)
+        | Form::Callback { .. }
         | Form::Bits {
             shape: BitShape::Plain,
             ..
@@ -188,6 +189,11 @@ impl Page {
         self.comment(&summary(ty.doc));
         let name = ty.name;
         let keyword = match ty.form {
+            Form::Callback { argument, is_const } => {
+                let (constness, argument) = (if is_const { "const " } else { "" }, argument.name);
+                self.line(0, &format!("typedef void (*{name})("));
+                return self.line(1, &format!("{constness}{argument}* args);"));
+            }
             Form::Enum(_) => "enum",
             Form::Bits {
                 shape: BitShape::Union,
@@ -246,6 +252,8 @@ impl Page {
                     self.line(depth, &format!("{} = {},", value.name, value.value));
                 }
             }
+            // It has no braces.
+            Form::Callback { .. } => {}
         }
     }
 

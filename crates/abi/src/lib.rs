@@ -27,6 +27,8 @@
 //! * Flags are a number in a transparent structure with the field `Value` and a mask for each bit
 //!   field; enumerations and [`NTSTATUS`] are transparent too. A C program may pass any value, so
 //!   none of them is a Rust `enum`.
+//! * The address of a function of the program's is a transparent structure with an optional
+//!   function: NULL is none.
 //! * Where C has a union of members at one place, Rust has one field, named after the member that
 //!   is used most; its documentation names the others.
 //!
@@ -53,6 +55,7 @@ mod create;
 mod device;
 mod escape;
 mod memory;
+mod notices;
 mod offer;
 mod paging;
 mod status;
@@ -68,6 +71,7 @@ pub use device::*;
 pub use escape::*;
 pub use functions::FUNCTIONS;
 pub use memory::*;
+pub use notices::*;
 pub use offer::*;
 pub use paging::*;
 pub use status::*;

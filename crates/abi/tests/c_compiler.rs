@@ -145,28 +145,36 @@ fn header_directory() -> PathBuf {
 }
 
 /// Compiles a program without a warning. None if there is no such compiler here.
-fn compiled([compiler, standard]: [&str; 2], source: &str, directory: &Path) -> Option<PathBuf> {
+fn compiled(compiler: [&str; 2], source: &str, directory: &Path) -> Option<PathBuf> {
+    let output = tried(compiler, source, directory)?;
+    assert!(
+        output.status.success(),
+        "{compiler:?}: {}",
+        text(&output.stderr)
+    );
+    Some(program_path(compiler, directory))
+}
+
+fn program_path([compiler, _]: [&str; 2], directory: &Path) -> PathBuf {
+    directory.join(format!("check-{compiler}"))
+}
+
+/// What a compiler makes of a program; warnings are errors. None if there is none here.
+fn tried([compiler, standard]: [&str; 2], source: &str, directory: &Path) -> Option<Output> {
     let suffix = if compiler == "cc" { "c" } else { "cpp" };
     let source_path = directory.join(format!("check.{suffix}"));
-    let program_path = directory.join(format!("check-{suffix}"));
     std::fs::write(&source_path, source).unwrap();
     let output = Command::new(compiler)
         .args([standard, "-pedantic", "-Wall", "-Wextra", "-Werror", "-I"])
         .arg(header_directory())
         .arg(&source_path)
         .arg("-o")
-        .arg(&program_path)
+        .arg(program_path([compiler, standard], directory))
         .output();
-    let Ok(output) = output else {
+    if output.is_err() {
         println!("SKIPPED: no {compiler} here");
-        return None;
-    };
-    assert!(
-        output.status.success(),
-        "{compiler} {standard}: {}",
-        text(&output.stderr)
-    );
-    Some(program_path)
+    }
+    output.ok()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -188,9 +196,9 @@ fn printed(compiler: [&str; 2], source: &str) -> Option<String> {
 
 fn check_layouts(compiler: [&str; 2]) {
     let (source, fixed_count) = checking_program();
-    assert_eq!(fixed_count, 359);
+    assert_eq!(fixed_count, 400);
     if let Some(printed) = printed(compiler, &source) {
-        assert_eq!(printed, "63 checks, 0 failures\n");
+        assert_eq!(printed, "67 checks, 0 failures\n");
     }
 }
 
@@ -217,6 +225,58 @@ fn a_wrong_layout_is_noticed() {
         let output = Command::new(program_path).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stdout).contains("D3DKMT_OFFER_FLAGS.AllowDecommit: bit 1 is wrong"));
+    }
+}
+
+/// Functions are registered as they are written, without a cast, in C and in C++; and one that takes
+/// something else is not.
+#[test]
+fn callbacks_are_functions_of_the_program() {
+    let source = r#"
+#include "vidmm.h"
+
+static UINT64 told;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+static void on_budget(const D3DKMT_BUDGETCHANGENOTIFICATION *change)
+{
+    *(UINT64 *)change->Context = change->Budget;
+}
+
+static void on_trim(D3DKMT_TRIMNOTIFICATION *trim)
+{
+    *(UINT64 *)trim->Context += trim->Flags.TrimToBudget ? trim->NumBytesToTrim : 1000;
+}
+#ifdef __cplusplus
+}
+#endif
+
+int main(void)
+{
+    D3DKMT_REGISTERBUDGETCHANGENOTIFICATION budget = {0, on_budget, &told, 0};
+    D3DKMT_REGISTERTRIMNOTIFICATION trim = {{0, 0}, 0, on_trim, &told, 0};
+    D3DKMT_UNREGISTERTRIMNOTIFICATION end = {0, trim.Callback};
+    D3DKMT_BUDGETCHANGENOTIFICATION change = {budget.Context, 4};
+    D3DKMT_TRIMNOTIFICATION wish;
+    wish.Context = trim.Context;
+    wish.Flags.Value = 1u << 2;
+    wish.NumBytesToTrim = 3;
+    budget.Callback(&change);
+    end.Callback(&wish);
+    return told != 7;
+}
+"#;
+    printed(C11, source);
+    printed(CPP17, source);
+    let directory = tempfile::tempdir().unwrap();
+    let wrong = source.replace("on_budget, &told", "on_trim, &told");
+    assert_ne!(wrong, source);
+    for compiler in [C11, CPP17] {
+        if let Some(output) = tried(compiler, &wrong, directory.path()) {
+            assert!(!output.status.success(), "{compiler:?}: it was not noticed");
+        }
     }
 }
 

@@ -176,6 +176,56 @@ fn structures_have_the_same_layout() {
             PhysicalAdapterIndex,
         }
     );
+    same!(
+        count,
+        theirs::D3DKMT_CHANGEVIDEOMEMORYRESERVATION {
+            hProcess,
+            hAdapter,
+            MemorySegmentGroup,
+            Reservation,
+            PhysicalAdapterIndex,
+        }
+    );
+    same!(
+        count,
+        theirs::D3DKMT_BUDGETCHANGENOTIFICATION { Context, Budget }
+    );
+    same!(
+        count,
+        theirs::D3DKMT_REGISTERBUDGETCHANGENOTIFICATION {
+            hDevice,
+            Callback,
+            Context,
+            Handle,
+        }
+    );
+    same!(
+        count,
+        theirs::D3DKMT_UNREGISTERBUDGETCHANGENOTIFICATION { Handle }
+    );
+    same!(count, theirs::D3DDDI_TRIMRESIDENCYSET_FLAGS { Value as Anonymous });
+    same!(
+        count,
+        theirs::D3DKMT_TRIMNOTIFICATION {
+            Context,
+            Flags,
+            NumBytesToTrim
+        }
+    );
+    same!(
+        count,
+        theirs::D3DKMT_REGISTERTRIMNOTIFICATION {
+            AdapterLuid,
+            hDevice,
+            Callback,
+            Context,
+            Handle,
+        }
+    );
+    same!(
+        count,
+        theirs::D3DKMT_UNREGISTERTRIMNOTIFICATION { Handle, Callback }
+    );
     same!(count, theirs::D3DDDI_ESCAPEFLAGS { Value as Anonymous });
     same!(
         count,
@@ -216,7 +266,23 @@ fn structures_have_the_same_layout() {
         PagingFenceValue,
     });
     same!(count, theirs::D3DKMT_VIDMM_ESCAPE { Type, Payload as Anonymous });
-    assert_eq!(count, (36, 131), "structures and fields compared");
+    assert_eq!(count, (44, 154), "structures and fields compared");
+}
+
+/// What the functions of a program's are given, and that they return nothing. The calling convention
+/// of Windows ("system") is C's where there is only one.
+#[test]
+fn callbacks_take_the_same() {
+    type Function<T> = Option<unsafe extern "system" fn(T)>;
+    let _: [Function<*const theirs::D3DKMT_BUDGETCHANGENOTIFICATION>; 1] =
+        [theirs::PFND3DKMT_BUDGETCHANGENOTIFICATIONCALLBACK::None];
+    let _: [Function<*mut theirs::D3DKMT_TRIMNOTIFICATION>; 1] =
+        [theirs::PFND3DKMT_TRIMNOTIFICATIONCALLBACK::None];
+    type Own<T> = Option<unsafe extern "C" fn(T)>;
+    let _: Own<*const vidmm_abi::D3DKMT_BUDGETCHANGENOTIFICATION> =
+        vidmm_abi::PFND3DKMT_BUDGETCHANGENOTIFICATIONCALLBACK::default().0;
+    let _: Own<*mut vidmm_abi::D3DKMT_TRIMNOTIFICATION> =
+        vidmm_abi::PFND3DKMT_TRIMNOTIFICATIONCALLBACK::default().0;
 }
 
 #[test]

@@ -4,6 +4,7 @@ use vidmm_abi::{D3DKMT_CREATEDEVICE, D3DKMT_CREATEDEVICEFLAGS, D3DKMT_DESTROYDEV
 
 use crate::caller::{Answer, INVALID, Place};
 use crate::face::{Face, refusal};
+use crate::notices;
 use crate::objects::Kind;
 
 pub(crate) fn create(face: &Face, args: Place<D3DKMT_CREATEDEVICE>) -> Answer {
@@ -38,7 +39,12 @@ pub(crate) fn destroy(face: &Face, args: Place<D3DKMT_DESTROYDEVICE>) -> Answer 
         let _alone = face.gate.close();
         face.objects.end(Kind::Device, device)?;
     }
-    let _pass = face.gate.enter();
-    face.objects.end_all_of(device);
-    face.pool.destroy_device(device).map_err(refusal)
+    let (ended, answer) = {
+        let _pass = face.gate.enter();
+        face.objects.end_all_of(device);
+        let ended = notices::end_all_of(face, device);
+        (ended, face.pool.destroy_device(device).map_err(refusal))
+    };
+    notices::wait_for(face, ended);
+    answer
 }

@@ -70,6 +70,10 @@ macro_rules! named {
     };
 }
 
+mod budget;
+
+pub use budget::*;
+
 /// `D3DKMTEnumAdapters2`: finds the adapters.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn D3DKMTEnumAdapters2(args: *const D3DKMT_ENUMADAPTERS2) -> NTSTATUS {

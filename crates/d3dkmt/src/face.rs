@@ -11,6 +11,7 @@ use vidmm_abi::{
 use vidmm_pool::{BatchError, Error, FaceGate, Pool};
 
 use crate::caller::Answer;
+use crate::notices::Notices;
 use crate::objects::Objects;
 use crate::{paging, shortcut};
 
@@ -20,6 +21,7 @@ pub(crate) struct Face {
     pub(crate) pool: &'static Pool,
     pub(crate) gate: Arc<FaceGate>,
     pub(crate) objects: Objects,
+    pub(crate) notices: Notices,
     /// A tester's knob: what is offered is discarded at once.
     always_discard: AtomicBool,
     /// This is a child, and the memory was left behind.
@@ -61,6 +63,7 @@ impl Face {
             pool,
             gate: FaceGate::new(in_child),
             objects: Objects::new(),
+            notices: Notices::default(),
             always_discard: AtomicBool::new(false),
             removed: AtomicBool::new(false),
             system_budget_bytes: AtomicU64::new(0),

@@ -21,13 +21,15 @@
 //! | `create`, `destroy`, `lock`, `priority` | allocations and resources |
 //! | `offer`, `reclaim`, `lists` | what it is all for, and the lists that it works on |
 //! | `shortcut` | the way past most of the above for one allocation |
-//! | `memory`, `escape` | figures; a tester's knobs |
+//! | `memory`, `escape` | figures and the reservation; a tester's knobs |
+//! | `notices` | the program's functions that are called when the budget changes, or it should trim |
 //!
 //! # Locks
 //!
 //! The face's gate (shared) is passed by every call that makes or ends something, and held to the
-//! end of the call; `fork` and the end of a device close it. Then the lock of free object numbers,
-//! which is a leaf. Offer, reclaim of intact memory, lock but the first and unlock take neither.
+//! end of the call; `fork` and the end of a device close it. Then the lock of the registrations, and
+//! the lock of free object numbers, which is a leaf. The program's functions are called outside all
+//! of them. Offer, reclaim of intact memory, lock but the first and unlock take neither.
 
 mod adapter;
 mod caller;
@@ -41,6 +43,7 @@ mod fence;
 mod lists;
 mod lock;
 mod memory;
+mod notices;
 mod objects;
 mod offer;
 mod paging;

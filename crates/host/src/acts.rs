@@ -215,5 +215,6 @@ fn refusal_label(why: WhyNot) -> &'static str {
         WhyNot::Unanswered => "unanswered",
         WhyNot::TooMany => "too_many",
         WhyNot::Unrecorded => "unrecorded",
+        WhyNot::Withdrawn => "withdrawn",
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Part {
     pub(crate) process: ProcessId,
     pub(crate) bytes: u64,
     pub(crate) thresholds: [Threshold; 3],
+    /// Of which supply the thresholds' ranks are.
+    pub(crate) as_of: u32,
 }
 
 /// Who gives how much.
@@ -297,6 +299,7 @@ impl Planner<'_> {
                 process: taking.giver.process,
                 bytes: taking.taken,
                 thresholds: taking.thresholds(),
+                as_of: taking.giver.supply.as_of,
             });
         Plan {
             parts: parts.collect(),
@@ -309,3 +312,6 @@ impl Planner<'_> {
 fn round_up(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(PAGE).unwrap_or(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,6 +178,12 @@ impl<K: Kernel> Pool<K> {
         Ok(works.run_ready(&self.agent.pool, Some(&NEVER))?)
     }
 
+    /// Who runs the agent.
+    #[must_use]
+    pub fn agent_mode(&self) -> AgentMode {
+        self.options.agent
+    }
+
     /// The sources of pressure, with what became of each; none before the first allocation.
     #[must_use]
     pub fn pressure_sources(&self) -> Vec<SourceReport> {
@@ -367,7 +373,9 @@ impl Agent {
     /// In a child made by `fork`: no thread came along, and the descriptors are the parent's.
     pub(crate) fn in_child(&self) {
         if let Some(works) = self.works().take() {
-            // The parent's thread has a reference too, which no thread here will ever drop.
+            // The parent's thread has a reference too, which no thread here will ever drop - unless
+            // the fork was in a callback, on that very thread: then it is to end when it comes back.
+            works.stop.store(true, Ordering::Release);
             works.close_copies();
             std::mem::forget(works);
         }

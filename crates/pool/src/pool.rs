@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::explain::Memory;
 use crate::fork;
 use crate::gate::{Gate, Inside};
-use crate::joined::{Lack, Link, Membership, Notice, Notices};
+use crate::joined::{Lack, Link, Membership, Notices};
 use crate::options::{ForkMode, PoolOptions};
 use crate::protect::Protection;
 use crate::reclaimer::Reclaimer;
@@ -601,11 +601,10 @@ impl<K: Kernel> Pool<K> {
             }
             self.settle_debt(&inside, &Reason::Budget.into());
         } else {
-            self.shrink_to_cap(&inside, bytes);
+            self.keep_to_cap(&inside, bytes);
         }
         if before != bytes {
-            let budget_bytes = self.budget_bytes();
-            self.notify(Notice::BudgetChanged { budget_bytes });
+            self.notify_budget_set();
         }
         Ok(())
     }
@@ -641,7 +640,7 @@ impl<K: Kernel> Pool<K> {
 
     /// Asks that so much be reserved for this process: a hint of what it needs at least, which does
     /// not raise the budget (`D3DKMTChangeVideoMemoryReservation`). With a manager it takes effect
-    /// when [`Notice::BudgetChanged`] comes, at the latest.
+    /// when [`crate::Notice::BudgetChanged`] comes, at the latest.
     ///
     /// # Errors
     /// [`Error::BadReservation`]: more than is available. [`Error::LeftOut`].

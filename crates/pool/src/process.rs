@@ -6,8 +6,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::thread::Builder;
 
-/// The agent reads a few files and scans the table; it needs little.
-const STACK_BYTES: usize = 256 << 10;
+/// The agent reads a few files and scans the table; it needs little. But it also calls what a program
+/// has subscribed with. What nobody uses of a stack costs nothing.
+const STACK_BYTES: usize = 1 << 20;
 
 /// Starts a detached thread with all signals blocked from its first instruction.
 pub(crate) fn spawn_without_signals(

@@ -202,19 +202,19 @@ impl Pool {
         self.engine.stats_now()
     }
 
+    /// The addresses that are the pool's, as long as it lives, whether there is memory behind them
+    /// or not: what to look at in `/proc/PID/smaps` from another process.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<std::ops::Range<u64>> {
+        self.engine.ranges()
+    }
+
     /// What the kernel counts behind the pool's addresses, resident and swapped.
     ///
     /// # Errors
     /// The kernel does not tell.
     pub fn resident(&self) -> std::io::Result<Resident> {
         self.engine.resident()
-    }
-
-    /// The addresses that are the pool's, as long as it lives, whether there is memory behind them
-    /// or not. Another process can count what is ([`crate::resident_of_process`]).
-    #[must_use]
-    pub fn ranges(&self) -> Vec<std::ops::Range<u64>> {
-        self.engine.ranges()
     }
 
     /// The sources of memory pressure that are heeded, with what became of each, a line each.

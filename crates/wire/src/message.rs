@@ -13,7 +13,8 @@ pub const DISCARDS_PER_MESSAGE_MAX: usize = 64;
 pub enum ToManager {
     /// It needs credit.
     Ask(Ask),
-    /// It does not wait for this request any more. What is granted all the same it returns.
+    /// It does not wait for this request any more. A request that is still open is refused for it,
+    /// so that whoever asks hears in any case; what is granted all the same it returns.
     Withdraw {
         /// The number of the [`Ask`].
         request: u32,
@@ -126,6 +127,8 @@ pub enum WhyNot {
     TooMany,
     /// The grant could not be recorded (the ledger's disk is full).
     Unrecorded,
+    /// The client has withdrawn the request.
+    Withdrawn,
 }
 
 /// What may be discarded of a class.

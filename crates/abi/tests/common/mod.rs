@@ -80,6 +80,10 @@ pub(crate) fn reachable() -> BTreeMap<String, Vec<Row>> {
     let mut wanted: Vec<String> = arguments.map(|it| it.argument.name.to_owned()).collect();
     let mut reached = BTreeMap::new();
     while let Some(name) = wanted.pop() {
+        if let Some(argument) = argument_of_callback(&name) {
+            wanted.push(argument.to_owned());
+            continue;
+        }
         // What is not in the table is a plain C type, an anonymous one, or reached already.
         let Some(rows) = measured.remove(&name) else {
             continue;
@@ -91,6 +95,16 @@ pub(crate) fn reachable() -> BTreeMap<String, Vec<Row>> {
         reached.insert(name, rows);
     }
     reached
+}
+
+/// What a function of the program's is given. The table has of such a type only its name, where a
+/// member has it.
+fn argument_of_callback(name: &str) -> Option<&'static str> {
+    let known = vidmm_abi::TYPES.iter().find(|ty| ty.name == name)?;
+    match known.form {
+        vidmm_abi::describe::Form::Callback { argument, .. } => Some(argument.name),
+        _ => None,
+    }
 }
 
 /// A function of libdxg's; without an argument if the library declares it and has none.

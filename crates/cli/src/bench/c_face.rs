@@ -43,7 +43,7 @@ fn device(bytes: usize) -> Result<Device, Failure> {
 }
 
 /// An allocation with a content.
-fn backed(device: &Device, size_bytes: usize) -> Result<[D3DKMT_HANDLE; 1], Failure> {
+pub(crate) fn backed(device: &Device, size_bytes: usize) -> Result<[D3DKMT_HANDLE; 1], Failure> {
     let allocation = device.create(size_bytes as u64)?;
     device.back(allocation, size_bytes)?;
     Ok([allocation])
@@ -51,7 +51,7 @@ fn backed(device: &Device, size_bytes: usize) -> Result<[D3DKMT_HANDLE; 1], Fail
 
 /// Nanoseconds per pair.
 #[inline(never)]
-fn pairs(offer: &Offer<'_>, reclaim: &Reclaim<'_>, count: u32) -> Result<f64, Failure> {
+pub(crate) fn pairs(offer: &Offer<'_>, reclaim: &Reclaim<'_>, count: u32) -> Result<f64, Failure> {
     let mut done = true;
     let ns = ns_each(count, || {
         done &= black_box(offer).call() == STATUS_SUCCESS;

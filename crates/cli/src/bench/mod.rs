@@ -3,7 +3,7 @@
 //!
 //! Owns: the rows, their peers, their targets. Each row's peer stands a few lines beside it, in the
 //! module that measures it: `pair`, `c_face`, `madv_free`, `warm_write`, `create`, `make_room`,
-//! `scan`, `churn`, `idle`. `c_library` is the C interface as a C program calls it. `sample` takes figures by turns, `cores` runs two threads side by side,
+//! `scan`, `churn`, `idle`, and those with a manager in `joined`. `c_library` is the C interface as a C program calls it. `sample` takes figures by turns, `cores` runs two threads side by side,
 //! `map` is memory straight from the kernel, `heap` empties the allocator, `usage` and `machine` are
 //! what the kernel tells, `row` judges, `text` prints.
 
@@ -14,6 +14,7 @@ mod cores;
 mod create;
 mod heap;
 mod idle;
+mod joined;
 mod machine;
 mod madv_free;
 mod make_room;
@@ -33,6 +34,7 @@ use serde::Serialize;
 use vidmm::{Pool, PressureMode};
 use vidmm_machine::ByteSize;
 
+pub(crate) use crate::bench::joined::{WorkerArgs, work};
 use crate::bench::machine::Machine;
 use crate::bench::row::Row;
 use crate::bench::text::Text;
@@ -66,6 +68,11 @@ Rows beyond the names of --row show variants:
   scan_1m_first                         the first scan of a pool; scan_1m is any later one
   churn_bystander                       p99 of another thread's pair during the churn
   churn_4k                              churn with allocations of 4 KiB instead of 64 KiB
+  make_room_other_p99, _busy, _busy_p99 the slowest of a hundred; the other process at work
+  manager_bytes_per_client              what a client costs the manager in memory
+
+The rows with a manager start processes of their own: `vidmm serve` in a temporary directory, and \
+clients of it, as many as 1,000 for manager_idle.
 
 The rows of the C interface (pair_c*, batch_1024_c, reclaim_null, create_destroy_64k_c) call the \
 functions of libvidmm.so beside this program or in ../lib; where there is none, those linked into it.
@@ -128,6 +135,13 @@ enum Measure {
     Scan1m,
     Churn,
     Idle,
+    PairRustJoined,
+    PairCJoined,
+    /// With join: what a word with the manager costs
+    #[value(name = "credit", alias = "join")]
+    Credit,
+    MakeRoomOther,
+    ManagerIdle,
 }
 
 impl Measure {
@@ -158,6 +172,11 @@ impl Measure {
             Measure::Scan1m => scan::scan_and_bytes(),
             Measure::Churn => churn::churn(),
             Measure::Idle => idle::idle(),
+            Measure::PairRustJoined => joined::pair_rust(),
+            Measure::PairCJoined => joined::pair_c(),
+            Measure::Credit => joined::credit_and_join(),
+            Measure::MakeRoomOther => joined::make_room_other(),
+            Measure::ManagerIdle => joined::manager_idle(),
         }
     }
 }
@@ -282,7 +301,12 @@ mod tests {
                 "make_room",
                 "scan_1m",
                 "churn",
-                "idle"
+                "idle",
+                "pair_rust_joined",
+                "pair_c_joined",
+                "credit",
+                "make_room_other",
+                "manager_idle"
             ]
         );
         let by_alias = <Measure as ValueEnum>::from_str("bytes_per_allocation", false);

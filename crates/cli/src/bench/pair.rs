@@ -14,7 +14,7 @@ use crate::bench::row::{Row, Target};
 use crate::bench::sample::{Samples, Sorted, TURNS, by_turns, ns_since};
 use crate::output::Failure;
 
-const SIZE_BYTES: usize = 64 << 10;
+pub(crate) const SIZE_BYTES: usize = 64 << 10;
 const BUDGET_BYTES: u64 = 16 << 20;
 /// Pairs of one sample, with one thread: about 2 ms.
 const PAIRS: u64 = 200_000;
@@ -86,14 +86,14 @@ pub(crate) fn two_threads() -> Result<Vec<Row>, Failure> {
 }
 
 /// Writes all of it, so that there is something that stays intact.
-fn backed(mut tile: Committed) -> Result<Committed, Failure> {
+pub(crate) fn backed(mut tile: Committed) -> Result<Committed, Failure> {
     tile.lock_mut()?.fill(1);
     Ok(tile)
 }
 
 /// Nanoseconds per pair where the types say what is offered.
 #[inline(never)]
-fn typed_pairs(mut tile: Committed) -> Result<(Committed, f64), Failure> {
+pub(crate) fn typed_pairs(mut tile: Committed) -> Result<(Committed, f64), Failure> {
     let mut intact = true;
     let start = Instant::now();
     for _ in 0..PAIRS {

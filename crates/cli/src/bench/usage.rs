@@ -72,8 +72,13 @@ fn field(text: &str, name: &str) -> Option<u64> {
 /// # Errors
 /// The threads cannot be listed.
 pub(crate) fn switches_of_threads() -> io::Result<BTreeMap<String, u64>> {
+    switches_of("/proc/self/task")
+}
+
+/// As [`switches_of_threads`], of the process whose threads are listed there.
+pub(crate) fn switches_of(tasks: &str) -> io::Result<BTreeMap<String, u64>> {
     let mut threads = BTreeMap::new();
-    for entry in fs::read_dir("/proc/self/task")? {
+    for entry in fs::read_dir(tasks)? {
         let path = entry?.path().join("status");
         let Ok(status) = fs::read_to_string(&path) else {
             continue;

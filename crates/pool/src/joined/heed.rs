@@ -108,9 +108,7 @@ impl<K: Kernel> Pool<K> {
         Link::settle_opening(&mut state, Fate::Served);
         drop(state);
         self.ask_for_debt();
-        self.notify(Notice::BudgetChanged {
-            budget_bytes: self.budget_bytes(),
-        });
+        self.notify_budget();
     }
 
     /// A debt that came with joining: others may have what can go more easily than ours.
@@ -259,9 +257,8 @@ impl<K: Kernel> Pool<K> {
                     reservation_bytes,
                     available_bytes: available_for_reservation_bytes,
                 };
-                let budget_bytes = self.budget_bytes();
-                if budget_bytes != before {
-                    self.notify(Notice::BudgetChanged { budget_bytes });
+                if self.budget_bytes() != before {
+                    self.notify_budget();
                 }
             }
             Told::Trim { bytes } => self.notify(Notice::PleaseTrim { bytes }),
@@ -300,15 +297,18 @@ impl<K: Kernel> Pool<K> {
         }
     }
 
-    /// What an order that stands is still owed, as far as it has come free.
+    /// What is still owed, to orders that stand and to the cap, as far as it has come free.
     fn pay_owed(&self) {
         let mut state = self.link.state();
-        let paid = state.owed_bytes.saturating_sub(self.room.debt_bytes());
+        let owed = state.owed_bytes.saturating_add(state.owed_to_cap_bytes);
+        let paid = owed.saturating_sub(self.room.debt_bytes());
         if let Some(connection) = state.connection.clone()
             && paid > 0
             && say(&connection, &ToManager::Returned { bytes: paid })
         {
-            state.owed_bytes -= paid;
+            let to_orders = paid.min(state.owed_bytes);
+            state.owed_bytes -= to_orders;
+            state.owed_to_cap_bytes -= paid - to_orders;
         }
     }
 
@@ -339,13 +339,21 @@ impl<K: Kernel> Pool<K> {
         }
     }
 
-    /// A cap below what is granted: the difference goes back, at once or as it comes free.
-    pub(crate) fn shrink_to_cap(&self, inside: &Inside<'_>, cap_bytes: u64) {
-        let excess = self.room.credit_bytes().saturating_sub(cap_bytes);
-        let unused = self.room.cut_unused(excess);
-        let debited = self.room.cut(excess - unused);
+    /// A cap below what is granted: the difference goes back, at once or as it comes free. One that
+    /// is higher again: what is still owed for the lower one is not owed any more.
+    pub(crate) fn keep_to_cap(&self, inside: &Inside<'_>, cap_bytes: u64) {
+        let credit = self.room.credit_bytes();
+        let excess = credit.saturating_sub(cap_bytes);
+        if excess == 0 {
+            let mut state = self.link.state();
+            let more = state.owed_to_cap_bytes.min(cap_bytes - credit);
+            state.owed_to_cap_bytes -= self.room.forgive(more);
+        } else {
+            let unused = self.room.cut_unused(excess);
+            let debited = self.room.cut(excess - unused);
+            self.link.state().owed_to_cap_bytes += unused + debited;
+        }
         self.settle_debt(inside, &Reason::Budget.into());
-        self.link.state().owed_bytes += unused + debited;
         self.pay_owed();
     }
 }

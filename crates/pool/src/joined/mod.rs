@@ -106,6 +106,8 @@ struct State {
     licence_until: Option<Instant>,
     /// Debited for orders that stand, and not yet returned, in bytes.
     owed_bytes: u64,
+    /// The same for the cap that the program has set for itself: it may change its mind.
+    owed_to_cap_bytes: u64,
     told: ToldBudget,
     /// What was asked to be reserved, in bytes.
     wanted_reservation_bytes: u64,
@@ -231,6 +233,7 @@ impl State {
             licence_bytes: 0,
             licence_until: None,
             owed_bytes: 0,
+            owed_to_cap_bytes: 0,
             told: ToldBudget::default(),
             wanted_reservation_bytes: 0,
             refusal: None,

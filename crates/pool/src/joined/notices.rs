@@ -1,5 +1,6 @@
 //! What a program may want to know: that its budget has changed, that it should trim. Told by the
-//! agent, which holds no lock of the pool meanwhile.
+//! agent, which holds no lock of the pool meanwhile. The lock here is taken before that of the link's
+//! state and after all others.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,6 +78,14 @@ impl Waiting {
     }
 }
 
+impl Inner {
+    /// Where a subscription is; they are in the order of their numbers.
+    fn place_of(&self, id: SubscriptionId) -> Option<usize> {
+        let place = self.subscribers.binary_search_by_key(&id, |(id, _)| *id);
+        place.ok()
+    }
+}
+
 impl std::fmt::Debug for Notices {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let subscribers = self.inner().subscribers.len();
@@ -128,19 +137,34 @@ impl<K: Kernel> Pool<K> {
     /// Ends a subscription. When the call returns its callback does not run and will not run again
     /// (unless it is the callback itself that calls). Says whether there was such a subscription.
     pub fn unsubscribe(&self, id: SubscriptionId) -> bool {
-        let (found, runs_here) = {
+        let found = self.end_subscription(id);
+        self.wait_for_callback(id);
+        found
+    }
+
+    /// The first half of [`Pool::unsubscribe`], for a face that calls it inside its own gate: the
+    /// callback does not begin to run any more, but may still be running.
+    pub fn end_subscription(&self, id: SubscriptionId) -> bool {
+        let _inside = self.gate.enter();
+        let mut inner = self.notices.inner();
+        let found = inner.place_of(id);
+        if let Some(place) = found {
+            inner.subscribers.remove(place);
+        }
+        found.is_some()
+    }
+
+    /// The second half: waits until the callback of an ended subscription does not run any more,
+    /// but not for the callback that calls this. Not inside a gate, which callbacks may pass.
+    pub fn wait_for_callback(&self, id: SubscriptionId) {
+        let runs_here = {
             let _inside = self.gate.enter();
-            let mut inner = self.notices.inner();
-            let before = inner.subscribers.len();
-            inner.subscribers.retain(|(other, _)| *other != id);
-            let runs_here = inner.runner == Some(std::thread::current().id());
-            (inner.subscribers.len() < before, runs_here)
+            self.notices.inner().runner == Some(std::thread::current().id())
         };
         while !runs_here && self.notices.running.load(Ordering::Acquire) == id.0 {
             // A callback takes as long as it takes; nothing else tells of its end.
             std::thread::yield_now();
         }
-        found
     }
 
     /// A descriptor that is readable while there are notices that [`Pool::take_notices`] has not
@@ -170,9 +194,31 @@ impl<K: Kernel> Pool<K> {
         inner.untaken.take()
     }
 
-    /// Something to tell. The agent does it soon.
+    /// Something to tell. The agent does it soon. Inside the gate.
     pub(crate) fn notify(&self, notice: Notice) {
+        self.notify_of(|| notice);
+    }
+
+    /// Tells what the budget is now. Of several changes at the same time the last one to be told is
+    /// the one that holds, since it is read under the lock.
+    pub(crate) fn notify_budget(&self) {
+        self.notify_of(|| Notice::BudgetChanged {
+            budget_bytes: self.budget_bytes(),
+        });
+    }
+
+    /// The program has set another budget: that, and what is held beyond it.
+    pub(crate) fn notify_budget_set(&self) {
+        self.notify_budget();
+        let bytes = self.held_bytes().saturating_sub(self.budget_bytes());
+        if bytes > 0 {
+            self.notify(Notice::PleaseTrim { bytes });
+        }
+    }
+
+    fn notify_of(&self, notice: impl FnOnce() -> Notice) {
         let mut inner = self.notices.inner();
+        let notice = notice();
         if let Some(descriptor) = &inner.descriptor {
             let _ = rustix::io::write(descriptor, &1_u64.to_ne_bytes());
             inner.untaken.add(notice);
@@ -182,7 +228,9 @@ impl<K: Kernel> Pool<K> {
             inner.untold.add(notice);
         }
         drop(inner);
-        if is_wanted {
+        // In a child made by `fork` the agent is not there yet. Where it cannot be started, nobody
+        // is told before it can.
+        if is_wanted && self.agent.require().is_ok() {
             self.agent.nudge();
         }
     }
@@ -214,7 +262,7 @@ impl<K: Kernel> Pool<K> {
             // ended it before.
             let _inside = self.gate.enter();
             let inner = self.notices.inner();
-            if !inner.subscribers.iter().any(|(other, _)| *other == id) {
+            if inner.place_of(id).is_none() {
                 return;
             }
             self.notices.running.store(id.0, Ordering::Release);

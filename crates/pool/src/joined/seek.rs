@@ -166,7 +166,8 @@ impl<K: Kernel> Pool<K> {
 
     /// What the cap that the program has set leaves to ask for, in bytes.
     fn credit_left_to_ask(&self, state: &State) -> u64 {
-        let counted = self.room.credit_bytes().saturating_add(state.owed_bytes);
+        let owed = state.owed_bytes.saturating_add(state.owed_to_cap_bytes);
+        let counted = self.room.credit_bytes().saturating_add(owed);
         self.cap_bytes().saturating_sub(counted)
     }
 
@@ -282,6 +283,7 @@ impl<K: Kernel> Pool<K> {
         state.membership = Membership::Opening;
         state.opened_at = Instant::now();
         state.owed_bytes = 0;
+        state.owed_to_cap_bytes = 0;
         state.connection = Some(Arc::clone(&connection));
         Opened::Yes(connection)
     }

@@ -7,6 +7,7 @@ use vidmm_contract::{
 };
 
 use crate::kernel;
+use crate::manager::Manager;
 use crate::places::{Places, overlap};
 use crate::program::{self, Call, Program, Request, Variables};
 
@@ -14,6 +15,8 @@ use crate::program::{self, Call, Program, Request, Variables};
 pub(crate) struct CAbi {
     name: &'static str,
     variables: Variables,
+    /// Each face's budget is that of a manager of its own.
+    joined: bool,
 }
 
 impl CAbi {
@@ -24,11 +27,20 @@ impl CAbi {
         CAbi {
             name,
             variables: variables.iter().map(own).collect(),
+            joined: false,
         }
     }
 
     pub(crate) fn plain() -> Self {
         Self::with("the C ABI", &[])
+    }
+
+    /// Joined to a manager, which has the budget.
+    pub(crate) fn joined() -> Self {
+        CAbi {
+            joined: true,
+            ..Self::with("the C ABI, joined", &[])
+        }
     }
 
     /// With everything that helps to find a program's faults.
@@ -47,7 +59,18 @@ impl FaceFactory for CAbi {
 
     fn face(&mut self, budget_bytes: u64) -> Result<Box<dyn Face>, String> {
         let mut variables = self.variables.clone();
-        variables.push(("VIDMM_BUDGET".to_owned(), budget_bytes.to_string()));
+        let manager = self.joined.then(|| Manager::start(budget_bytes));
+        match &manager {
+            None => {
+                variables.push(("VIDMM_BUDGET".to_owned(), budget_bytes.to_string()));
+                variables.push(("VIDMM_MODE".to_owned(), "embedded".to_owned()));
+            }
+            Some(manager) => {
+                let socket = manager.socket().display().to_string();
+                variables.push(("VIDMM_SOCKET".to_owned(), socket));
+                variables.push(("VIDMM_MODE".to_owned(), "shared".to_owned()));
+            }
+        }
         variables.push(("VIDMM_PRESSURE".to_owned(), "off".to_owned()));
         let mut program = Program::start(&variables)?;
         let arenas = open(&mut program).map_err(|error| error.to_string())?;
@@ -55,7 +78,11 @@ impl FaceFactory for CAbi {
             program,
             arenas,
             places: Places::default(),
-            budget_bytes,
+            budget_bytes: match manager {
+                None => budget_bytes,
+                Some(_) => UNLIMITED,
+            },
+            manager,
         }))
     }
 }
@@ -91,9 +118,14 @@ struct CFace {
     /// Where its memory can be.
     arenas: Vec<Range<u64>>,
     places: Places,
-    /// The budget in force.
+    /// The budget in force, as far as it is the program's own business.
     budget_bytes: u64,
+    /// Whose business it is otherwise.
+    manager: Option<Manager>,
 }
+
+/// What a program allows itself that leaves its budget to a manager.
+const UNLIMITED: u64 = u64::MAX;
 
 /// The 32 bits of a name.
 fn raw(name: u64) -> u32 {
@@ -364,6 +396,11 @@ impl Face for CFace {
     }
 
     fn set_budget(&mut self, bytes: u64) -> Result<(), Refusal> {
+        if let Some(manager) = &self.manager {
+            // No manager's budget is nothing; less than a page is as good.
+            manager.set_budget(bytes.max(1));
+            return Ok(());
+        }
         self.heed_budget(bytes)?;
         self.budget_bytes = bytes;
         Ok(())

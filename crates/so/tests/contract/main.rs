@@ -1,11 +1,12 @@
-//! The C ABI is held to the contract: a C program serves each face, as a program gets the library
-//! and with all aids for debugging on.
+//! The C ABI is held to the contract: a C program serves each face, as a program gets the library,
+//! with all aids for debugging on, and joined to a manager that has the budget.
 #![cfg(target_os = "linux")]
 
 #[path = "../common/mod.rs"]
 mod common;
 mod driver;
 mod kernel;
+mod manager;
 mod places;
 mod program;
 
@@ -17,6 +18,10 @@ mod debugging {
     vidmm_contract::contract_tests!(crate::driver::CAbi::debugging());
 }
 
+mod joined {
+    vidmm_contract::contract_tests!(crate::driver::CAbi::joined());
+}
+
 /// There is nothing in the contract that the C ABI cannot do.
 #[test]
 fn no_case_is_skipped() {
@@ -25,7 +30,9 @@ fn no_case_is_skipped() {
         return;
     }
     for case in vidmm_contract::cases() {
-        let done = (case.run)(&mut driver::CAbi::plain());
-        assert_eq!(done, Ok(()), "{}", case.name);
+        for mut face in [driver::CAbi::plain(), driver::CAbi::joined()] {
+            let done = (case.run)(&mut face);
+            assert_eq!(done, Ok(()), "{}", case.name);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use vidmm_host::Server;
 
 use crate::operator::{Link, Place};
@@ -22,6 +22,8 @@ const START_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) struct Args {
     socket: PathBuf,
     budget_bytes: u64,
+    /// The demo's process.
+    parent: u32,
 }
 
 /// Serves until killed; ends with the demo.
@@ -29,8 +31,21 @@ pub(crate) struct Args {
 /// # Errors
 /// No socket.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    end_with(args.parent)?;
     Ok(Server::bind(options(&args.socket, args.budget_bytes, 0))?.run()?)
+}
+
+/// From now on this process ends when its parent does, whatever it is at, even if it is stopped.
+///
+/// # Errors
+/// The parent has ended already.
+pub(crate) fn end_with(parent: u32) -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let now = getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
+    match now == parent {
+        true => Ok(()),
+        false => Err("the demo that this process belongs to has ended".into()),
+    }
 }
 
 /// A running manager; it ends on drop.
@@ -111,6 +126,7 @@ fn start_process(socket: &Path, budget_bytes: u64) -> Result<Child, Failure> {
         .arg("demo-manager")
         .arg(socket)
         .arg(budget_bytes.to_string())
+        .arg(std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .process_group(0)

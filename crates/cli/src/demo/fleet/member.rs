@@ -10,6 +10,9 @@
 //! has to do anything for it, so it cannot be done wrong in one. The time they stand is the look's own,
 //! a few milliseconds at most, and looks take 5 % of a core at most.
 //!
+//! A worker that has not said where its memory will be holds none yet, and is left alone: it may not have
+//! asked the kernel yet to be killed when the demo is, and must not be left behind stopped.
+//!
 //! A worker that was killed counts for nothing once the kernel says that it has ended, which is
 //! after its memory is gone; a look waits for that. A worker that does not stop within
 //! [`STAND_WAIT_MAX`] (somebody else continued it just then) makes that look void.
@@ -40,7 +43,8 @@ pub(crate) struct Members(Mutex<Vec<Member>>);
 struct Member {
     worker: usize,
     child: Child,
-    ranges: Vec<Range<u64>>,
+    /// `None`: it has not said yet.
+    ranges: Option<Vec<Range<u64>>>,
     /// Stopped for longer than a look.
     is_stopped: bool,
 }
@@ -69,7 +73,7 @@ impl Members {
         self.lock().push(Member {
             worker,
             child,
-            ranges: Vec::new(),
+            ranges: None,
             is_stopped: false,
         });
     }
@@ -77,7 +81,7 @@ impl Members {
     /// From now on the worker's memory is looked at.
     pub(crate) fn set_ranges(&self, worker: usize, ranges: Vec<Range<u64>>) {
         if let Some(member) = self.lock().iter_mut().find(|one| one.worker == worker) {
-            member.ranges = ranges;
+            member.ranges = Some(ranges);
         }
     }
 
@@ -129,11 +133,15 @@ impl Members {
     /// The kernel does not tell.
     pub(crate) fn look(&self) -> Result<Option<u64>, Failure> {
         let members = self.lock();
-        for member in members.iter().filter(|member| !member.is_stopped) {
+        let moving = || {
+            let members = members.iter();
+            members.filter(|member| member.ranges.is_some() && !member.is_stopped)
+        };
+        for member in moving() {
             let _ = kill_process(member.pid(), Signal::STOP);
         }
         let seen = count_standing(&members);
-        for member in members.iter().filter(|member| !member.is_stopped) {
+        for member in moving() {
             let _ = kill_process(member.pid(), Signal::CONT);
         }
         seen
@@ -153,12 +161,15 @@ impl Drop for Members {
 fn count_standing(members: &[Member]) -> Result<Option<u64>, Failure> {
     let until = Instant::now() + STAND_WAIT_MAX;
     let mut standing = Vec::with_capacity(members.len());
-    for member in members {
+    for (member, ranges) in members
+        .iter()
+        .filter_map(|member| Some((member, member.ranges.as_ref()?)))
+    {
         let mut tries = 0;
         loop {
             match stand(member.pid())? {
                 Stand::Stands => {
-                    standing.push(member);
+                    standing.push((member, ranges));
                     break;
                 }
                 Stand::HasEnded => break,
@@ -170,9 +181,9 @@ fn count_standing(members: &[Member]) -> Result<Option<u64>, Failure> {
         }
     }
     let mut sum_bytes = 0_u64;
-    for member in standing {
+    for (member, ranges) in standing {
         let pid = u32::try_from(member.pid().as_raw_nonzero().get()).unwrap_or(0);
-        let resident = vidmm::resident_of_process(pid, &member.ranges);
+        let resident = vidmm::resident_of_process(pid, ranges);
         sum_bytes = sum_bytes.saturating_add(resident?.total_bytes());
     }
     Ok(Some(sum_bytes))
@@ -231,6 +242,12 @@ mod tests {
         let three = members.look().unwrap().unwrap();
         assert!(three > 0);
         pids.iter().for_each(|pid| wait_until(*pid, Stand::Moves));
+        // One that has not said where its memory is has none, and is not touched.
+        let child = idler();
+        let silent = Pid::from_child(&child);
+        members.add(3, child);
+        assert_eq!(members.look().unwrap(), Some(three));
+        assert_eq!(stand(silent).unwrap(), Stand::Moves);
         // One that stands for longer is counted and stays as it is.
         assert!(members.stop(1) && !members.stop(1));
         assert!(members.look().unwrap().unwrap() > three / 2);

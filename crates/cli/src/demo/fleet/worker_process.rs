@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fd::OwnedFd;
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use vidmm::{JoinMode, JoinOptions, Pool};
 
+use crate::demo::fleet::manager::end_with;
 use crate::demo::fleet::messages::{
     Assignment, File, FromWorker, Heard, PACKET_BYTES_MAX, ToWorker, hear, say,
 };
@@ -29,8 +29,6 @@ use crate::output::Failure;
 /// # Errors
 /// Standard input is not the demo's, or the demo has ended.
 pub(crate) fn run() -> Result<(), Failure> {
-    // Whatever becomes of the demo, nobody is left behind, not even stopped.
-    set_parent_process_death_signal(Some(Signal::KILL))?;
     heap::give_back_large_blocks();
     let line = Arc::new(Line {
         socket: std::io::stdin().as_fd().try_clone_to_owned()?,
@@ -41,11 +39,8 @@ pub(crate) fn run() -> Result<(), Failure> {
         }),
     });
     let (assignment, items) = line.take_assignment()?;
-    if getppid().map_or(0, |parent| parent.as_raw_nonzero().get().unsigned_abs())
-        != assignment.parent
-    {
-        return Err("the demo that this worker belongs to has ended".into());
-    }
+    // Before it has said that it is ready nobody stops it.
+    end_with(assignment.parent)?;
     match work(&line, &assignment, items) {
         Ok(()) => line.say(&FromWorker::Finished),
         Err(failure) => line.say(&FromWorker::Failed(failure.to_string())),

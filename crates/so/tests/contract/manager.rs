@@ -1,0 +1,90 @@
+//! A manager for one face: the real one, on a thread of this process, and its operator.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
+    send, socket_with,
+};
+use vidmm_host::{HostError, Options, Server, Stopper};
+use vidmm_wire::{MESSAGE_BYTES_MAX, Opening, OperatorRequest, Reception, ToOperator};
+
+pub(crate) struct Manager {
+    socket: PathBuf,
+    stopper: Stopper,
+    serving: Option<JoinHandle<Result<(), HostError>>>,
+    /// Goes last.
+    _folder: tempfile::TempDir,
+}
+
+impl Manager {
+    /// One that serves whoever finds its socket.
+    pub(crate) fn start(budget_bytes: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut options = Options::embedded(folder.path().join("manager.sock"), budget_bytes);
+        options.pressure = false;
+        let server = Server::bind(options).expect("a manager");
+        let socket = server.socket_path().to_owned();
+        let stopper = server.stopper();
+        let serving = std::thread::spawn(move || server.run());
+        Manager {
+            socket,
+            stopper,
+            serving: Some(serving),
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Changes the budget, as an operator does: when it returns, whatever could go has gone.
+    pub(crate) fn set_budget(&self, bytes: u64) {
+        let operator = self.operator(OperatorRequest::SetBudget { bytes });
+        match reply(&operator) {
+            ToOperator::Done { .. } => {}
+            other => panic!("a budget of {bytes} bytes: {other:?}"),
+        }
+    }
+
+    fn operator(&self, request: OperatorRequest) -> OwnedFd {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
+        let socket = socket.expect("a socket");
+        let address = SocketAddrUnix::new(&self.socket).expect("a short path");
+        connect(&socket, &address).expect("it listens");
+        let opening = Opening::Operate(request).encode();
+        send(&socket, &opening, SendFlags::NOSIGNAL).expect("it reads");
+        let (reception, _) = Reception::decode(&packet(&socket)).expect("a reception");
+        assert_eq!(reception, Some(Reception::Operating));
+        socket
+    }
+}
+
+fn reply(operator: &OwnedFd) -> ToOperator {
+    vidmm_wire::decode(&packet(operator)).expect("a reply")
+}
+
+fn packet(socket: &OwnedFd) -> Vec<u8> {
+    let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+    let (_, length) = recv(socket, &mut buffer[..], RecvFlags::empty()).expect("recv");
+    assert!(length > 0, "the manager has ended the conversation");
+    buffer.truncate(length);
+    buffer
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        let ended = self.serving.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            ended
+                .expect("it serves")
+                .expect("no panic")
+                .expect("it ends in order");
+        }
+    }
+}
