@@ -286,7 +286,12 @@ const MARK: &str = "@@ ";
 impl Player {
     /// Starts this program again, as its ignored test `player`, with variables.
     pub(crate) fn start(variables: &[(&str, String)]) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let program = std::env::current_exe().unwrap();
+        Self::start_by(&mut Command::new(program), variables)
+    }
+
+    /// The same by a command that names the program already.
+    pub(crate) fn start_by(command: &mut Command, variables: &[(&str, String)]) -> Self {
         command
             .args([
                 "--exact",
@@ -376,6 +381,15 @@ pub(crate) fn play() {
     match variable("PLAY").as_str() {
         "client" => play_client(&socket),
         "server" => play_server(&socket),
+        "stat" => {
+            for reply in operate(&socket, OperatorRequest::Stat) {
+                say(&format!("{reply:?}"));
+            }
+        }
+        "trim" => say(&format!(
+            "{:?}",
+            operate(&socket, OperatorRequest::Trim { bytes: 1 })
+        )),
         _ => {}
     }
 }
@@ -453,6 +467,26 @@ fn play_server(socket: &Path) {
     });
     server.run().unwrap();
     say("ended");
+    if variable("SANDBOX") == "on" {
+        say_what_is_forbidden(socket);
+    }
+}
+
+/// What this thread may still do, in a line each.
+fn say_what_is_forbidden(socket: &Path) {
+    let outcome = |name: &str, result: io::Result<()>| {
+        let errno = result.err().and_then(|error| error.raw_os_error());
+        say(&format!("{name} {}", errno.unwrap_or(0)));
+    };
+    outcome("exec", Command::new("/bin/true").spawn().map(drop));
+    outcome(
+        "network",
+        std::net::TcpStream::connect("127.0.0.1:9").map(drop),
+    );
+    outcome("foreign", std::fs::File::open("/etc/hosts").map(drop));
+    let beside = socket.with_file_name("new");
+    outcome("make", std::fs::File::create(beside).map(drop));
+    outcome("proc", std::fs::File::open("/proc/self/stat").map(drop));
 }
 
 /// A server in a process of its own.
