@@ -340,7 +340,6 @@ impl Server {
     }
 
     /// The same, in words that are there already. (Whom the manager refuses, it logs itself.)
-
     pub(crate) fn refuse_with(
         &mut self,
         id: ConnectionId,

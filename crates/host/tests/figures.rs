@@ -1,5 +1,11 @@
 //! Figures: over TCP, over a socket, as a file; and askers who mean harm.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at a surprise, and says what it skips"
+)]
+
 mod common;
 
 use std::io::{Read, Write};

@@ -1,6 +1,12 @@
 //! Who means harm: garbage, floods, silence, descriptors, never reading - and what an honest client
 //! notices of it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at a surprise, and says what it skips"
+)]
+
 mod common;
 
 use std::io::IoSlice;

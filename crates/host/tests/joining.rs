@@ -1,6 +1,12 @@
 //! Joining, credit, orders: the way of a message through socket, manager and ledger; and whom the
 //! host does not let in.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at a surprise, and says what it skips"
+)]
+
 mod common;
 
 use common::{MIB, Player, RawClient, Serving, supply, until};

@@ -2,6 +2,12 @@
 //!
 //! One test at a time: they are about what the whole machine has.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at a surprise, and says what it skips"
+)]
+
 mod common;
 #[path = "common/forked.rs"]
 mod forked;

@@ -1,5 +1,11 @@
 //! The socket's place: who may have it, what is left behind, what is in the way.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at a surprise, and says what it skips"
+)]
+
 mod common;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

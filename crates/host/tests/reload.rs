@@ -1,5 +1,11 @@
 //! A configuration read anew: nobody is disconnected, and a bad one changes nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at a surprise, and says what it skips"
+)]
+
 mod common;
 
 use common::{MIB, RawClient, Serving, operate, until};

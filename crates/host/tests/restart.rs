@@ -1,5 +1,11 @@
 //! A manager that is killed, and the one after it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at a surprise, and says what it skips"
+)]
+
 mod common;
 
 use common::{MIB, Player, RawClient, Serving, server_process, until};

@@ -1,5 +1,11 @@
 //! A manager that has given up its rights: it serves, and can do nothing else.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at a surprise, and says what it skips"
+)]
+
 mod common;
 
 use common::{MIB, Player, RawClient};

@@ -1,5 +1,11 @@
 //! Two users at one manager: each sees and orders what is its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at a surprise, and says what it skips"
+)]
+
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
