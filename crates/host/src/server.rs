@@ -86,7 +86,9 @@ impl Server {
         let level = options.log_level.or(config.log_level).unwrap_or_default();
         let mut log = Log::new(options.log_sink.clone(), options.log_format, level);
         let settings = settings_of(&options, &config)?;
-        raise_descriptor_limit();
+        if options.raise_descriptor_limit {
+            raise_descriptor_limit();
+        }
         let place = take_place(&options, &mut log)?;
         let mut server = Self::with_place(options, config, settings, log, &place)?;
         server.path.clone_from(&place.path);
@@ -286,7 +288,7 @@ impl Server {
             self.listen_again();
         }
         if let Some(exporter) = &mut self.exporter {
-            exporter.expire(now);
+            exporter.expire(&self.epoll, now);
         }
         self.write_textfile(now);
     }
@@ -384,9 +386,13 @@ impl Server {
             write: Vec::new(),
             executables: self.config.rules.look_at_executables(),
         };
-        needs
-            .read
-            .extend(self.options.config.as_deref().map(folder));
+        // A configuration is often a link to a file elsewhere.
+        if let Some(path) = &self.options.config {
+            needs.read.push(folder(path));
+            needs
+                .read
+                .extend(path.canonicalize().ok().as_deref().map(folder));
+        }
         let textfile = self
             .textfile
             .as_ref()

@@ -22,8 +22,7 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use vidmm_wire::{
-    Figures, Join, Opening, OperatorRequest, Reception, Supply, ToClient, ToManager, Told,
-    WhyRefused, encode,
+    Join, Opening, OperatorRequest, Reception, ToClient, ToManager, WhyRefused, encode,
 };
 
 #[test]
@@ -122,25 +121,25 @@ fn well_formed_floods_are_read_in_turns() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("m.sock");
     let server = server_process(&socket, 64 * MIB);
-    let flood = Player::client(&socket, 0);
-    drop(flood);
     let client = RawClient::connect(&socket).unwrap();
     client.join(Join::default()).unwrap();
-    // Answers to polls and orders that nobody gave, as fast as they are taken, in one connection:
-    // the last is an honest request, which is served.
-    let told = encode(&ToManager::Told(Told {
-        poll: 77,
-        supply: Supply::default(),
-        figures: Figures::default(),
-        discards: Vec::new(),
-    }))
-    .unwrap();
-    for _ in 0..20_000 {
-        client.send(&told).unwrap();
+    let variables = [
+        ("PLAY", "flood".to_owned()),
+        ("SOCKET", socket.display().to_string()),
+    ];
+    let mut floods: Vec<Player> = (0..4).map(|_| Player::start(&variables)).collect();
+    for flood in &mut floods {
+        assert_eq!(flood.line(), "flooding");
     }
-    client.ask(1, MIB).unwrap();
-    assert!(matches!(client.next(), ToClient::Credit(_)));
+    let rounds = honest_rounds(&client, 1, Duration::from_millis(400));
+    println!("{rounds} rounds beside four floods that are well formed");
+    assert!(rounds > 20, "{rounds}");
     assert!(resident_of(server.pid()) < 64 * MIB);
+    drop(floods);
+    until("the floods are gone", || {
+        client.catch_up();
+        common::stat(&socket).clients == 1
+    });
 }
 
 #[test]
