@@ -11,6 +11,10 @@ use crate::settings::Terms;
 /// No client has more requests under way.
 pub(crate) const REQUESTS_MAX: u32 = 64;
 
+/// For how long a disappointing client is doubted, in milliseconds; twice as long each time.
+const DOUBT_MS: u64 = 12;
+const DOUBLINGS_MOST: u32 = 6;
+
 /// An order that was not answered yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OrderOut {
@@ -71,6 +75,10 @@ pub(crate) struct Client {
     /// When it was polled last.
     pub(crate) polled_at: Option<Millis>,
     pub(crate) responsive: bool,
+    /// How many orders in a row brought less than half of what it had said it could give.
+    pub(crate) disappointments: u32,
+    /// What it says it could give is not built upon until then.
+    pub(crate) doubted_until: Millis,
     /// How many of its requests wait.
     pub(crate) requests: u32,
     /// What it owes of standing orders that it has answered.
@@ -105,6 +113,8 @@ impl Client {
             poll: None,
             polled_at: None,
             responsive: true,
+            disappointments: 0,
+            doubted_until: Millis(0),
             requests: 0,
             owed: 0,
             resident: None,
@@ -169,6 +179,18 @@ impl Client {
         clamp_supply(&mut supply, self.charge);
         self.supply = Some(supply);
         self.supply_at = now;
+    }
+
+    /// Notes how far an order's outcome was what it had led to expect. Whoever disappoints again
+    /// and again is built upon less and less often.
+    pub(crate) fn judge(&mut self, ordered: u64, returned: u64, now: Millis) {
+        if returned >= ordered / 2 {
+            self.disappointments = 0;
+            return;
+        }
+        self.disappointments = self.disappointments.saturating_add(1);
+        let pause_ms = DOUBT_MS << self.disappointments.min(DOUBLINGS_MOST);
+        self.doubted_until = Millis(now.0.saturating_add(pause_ms));
     }
 
     /// Whether what is known of its supply is at most so old.

@@ -2,9 +2,12 @@
 //! short of, what an operator trims, what the reserve lacks. One job of a kind at a time: supplies
 //! are polled, orders sent, answers awaited.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use vidmm_wire::{REASONS, Threshold, ToOperator, WhyOrdered};
 
-use crate::event::{Action, ConnectionId, Millis};
+use crate::event::{Action, ConnectionId, Millis, ProcessId};
 use crate::manager::Manager;
 use crate::operators::tell;
 use crate::orders::{POLL_EVERY_MS, Polled, Whom};
@@ -50,6 +53,8 @@ pub(crate) struct Job {
     pending: u32,
     brought: u64,
     rounds: u32,
+    /// It was wanted once more while it was under way.
+    anew: bool,
 }
 
 /// All jobs.
@@ -109,6 +114,7 @@ impl Manager {
         if let Some(job) = &mut self.jobs.running[kind as usize] {
             job.operator = job.operator.or(operator);
             job.bytes = job.bytes.max(bytes);
+            job.anew = true;
             return;
         }
         self.jobs.running[kind as usize] = Some(Job {
@@ -119,6 +125,7 @@ impl Manager {
             pending: 0,
             brought: 0,
             rounds: 0,
+            anew: false,
         });
         self.poll_for_job(kind, actions);
     }
@@ -254,17 +261,17 @@ impl Manager {
         if !self.jobs.budget_changed || (self.excess() == 0 && !self.jobs.caps_changed) {
             return 0;
         }
-        let mut owed = self.out.expected();
-        let mut beyond_caps = 0;
-        for (_, client) in self.clients.iter().filter(|(_, client)| client.responsive) {
-            owed += u128::from(client.owed);
-            if client.order.is_none() && client.connection.is_some() {
-                let beyond = client.charge().saturating_sub(client.cap());
-                beyond_caps = beyond.saturating_sub(client.owed).max(beyond_caps);
+        let beyond_caps = self.clients.iter().map(|(_, client)| {
+            let can = client.connection.is_some() && client.order.is_none() && client.responsive;
+            let beyond = client.charge().saturating_sub(client.cap());
+            if can {
+                beyond.saturating_sub(client.owed)
+            } else {
+                0
             }
-        }
-        let excess = u128::from(self.excess()).saturating_sub(owed);
-        to_u64(excess).max(beyond_caps)
+        });
+        let most_beyond_cap = beyond_caps.max().unwrap_or(0);
+        self.uncovered_excess().max(most_beyond_cap)
     }
 
     fn run_job(&mut self, kind: JobKind, actions: &mut Vec<Action>) {
@@ -329,62 +336,77 @@ impl Manager {
     /// what that lacks as a debt, of those beyond their share first, never from within floors and
     /// reservations.
     fn parts_of_excess(&self) -> Vec<Part> {
+        let mut debts = self.possible_debts();
+        let mut left = self.uncovered_excess();
+        for debt in debts.values_mut() {
+            debt.part.bytes = debt.beyond_cap;
+            left = left.saturating_sub(debt.beyond_cap);
+        }
+        // Those that do not answer, if the others do not suffice.
+        let mut last = Vec::new();
+        for part in self.parts(left) {
+            left = left.saturating_sub(part.bytes);
+            match debts.get_mut(&part.process) {
+                Some(debt) if debt.part.bytes > 0 => {
+                    debt.part.bytes = debt.part.bytes.saturating_add(part.bytes).min(debt.most);
+                }
+                Some(debt) => debt.part = part,
+                None => last.push(part),
+            }
+        }
+        let mut most_beyond_first: Vec<&mut Debt> = debts.values_mut().collect();
+        most_beyond_first.sort_by_key(|debt| Reverse(debt.beyond_share));
+        for to_share in [true, false] {
+            for debt in &mut most_beyond_first {
+                let most = match to_share {
+                    true => debt.most.min(debt.beyond_share),
+                    false => debt.most,
+                };
+                let more = most.saturating_sub(debt.part.bytes).min(left);
+                if more > 0 {
+                    debt.part.bytes += more;
+                    debt.part.thresholds = [Threshold::All; 3];
+                    left -= more;
+                }
+            }
+        }
+        let parts = debts.into_values().map(|debt| debt.part);
+        parts.filter(|part| part.bytes > 0).chain(last).collect()
+    }
+
+    /// What is charged beyond the budget and that nobody was ordered to return.
+    fn uncovered_excess(&self) -> u64 {
+        let responsive = self.clients.iter().filter(|(_, client)| client.responsive);
+        let owed: u128 = responsive.map(|(_, client)| u128::from(client.owed)).sum();
+        let covered = owed + self.out.expected();
+        to_u64(u128::from(self.excess()).saturating_sub(covered))
+    }
+
+    /// Whoever can be ordered to return something, and how much at most.
+    fn possible_debts(&self) -> BTreeMap<ProcessId, Debt> {
         let count = self.clients.len();
         let shares = Shares::of(&self.settings, &self.clients);
-        let mut owed = self.out.expected();
-        let mut debts = Vec::new();
+        let mut debts = BTreeMap::new();
         for (process, client) in self.clients.iter() {
-            if client.responsive {
-                owed += u128::from(client.owed);
+            if client.connection.is_none() || client.order.is_some() || !client.responsive {
+                continue;
             }
-            if client.connection.is_some() && client.order.is_none() && client.responsive {
-                let charge = client.charge().saturating_sub(client.owed);
-                debts.push(Debt {
+            let charge = client.charge().saturating_sub(client.owed);
+            let beyond_cap = charge.saturating_sub(client.cap());
+            let unprotected = charge.saturating_sub(protected(&self.settings, count, client));
+            let debt = Debt {
+                part: Part {
                     process,
-                    bytes: charge.saturating_sub(client.cap()),
-                    down_to_share: charge.saturating_sub(shares.share(client)),
-                    most: charge
-                        .saturating_sub(protected(&self.settings, count, client))
-                        .max(charge.saturating_sub(client.cap())),
-                });
-            }
-        }
-        let beyond_caps = debts.iter().map(|debt| u128::from(debt.bytes)).sum();
-        let excess = u128::from(self.excess()).saturating_sub(owed);
-        let offered = self.parts(to_u64(excess.saturating_sub(beyond_caps)));
-        let mut left = excess.saturating_sub(beyond_caps);
-        for part in &offered {
-            left = left.saturating_sub(u128::from(part.bytes));
-            if let Some(debt) = debts.iter_mut().find(|debt| debt.process == part.process) {
-                debt.bytes = debt.bytes.max(part.bytes);
-            }
-        }
-        let mut left = to_u64(left);
-        debts.sort_by_key(|debt| std::cmp::Reverse(debt.down_to_share));
-        for most in [
-            |debt: &Debt| debt.down_to_share.min(debt.most),
-            |debt: &Debt| debt.most,
-        ] {
-            for debt in &mut debts {
-                let more = most(debt).saturating_sub(debt.bytes).min(left);
-                debt.bytes += more;
-                left -= more;
-            }
+                    bytes: 0,
+                    thresholds: [Threshold::All; 3],
+                },
+                beyond_cap,
+                beyond_share: charge.saturating_sub(shares.share(client)),
+                most: unprotected.max(beyond_cap),
+            };
+            debts.insert(process, debt);
         }
         debts
-            .into_iter()
-            .filter(|debt| debt.bytes > 0)
-            .map(
-                |debt| match offered.iter().find(|part| part.process == debt.process) {
-                    Some(part) if part.bytes == debt.bytes => *part,
-                    _ => Part {
-                        process: debt.process,
-                        bytes: debt.bytes,
-                        thresholds: [Threshold::All; 3],
-                    },
-                },
-            )
-            .collect()
     }
 
     fn job_done(&mut self, kind: JobKind, actions: &mut Vec<Action>) {
@@ -394,10 +416,10 @@ impl Manager {
         let again = kind == JobKind::Budget
             && job.operator.is_some()
             && job.rounds < ROUNDS_MOST
-            && job.brought > 0
+            && (job.anew || job.brought > 0)
             && self.uncollected() > 0;
         if again {
-            self.jobs.running[kind as usize] = Some(job);
+            self.jobs.running[kind as usize] = Some(Job { anew: false, ..job });
             self.poll_for_job(kind, actions);
             return;
         }
@@ -415,11 +437,11 @@ impl Manager {
     }
 }
 
-/// What a client is to return.
+/// What a client is to return for good, and what it could be.
 #[derive(Debug, Clone, Copy)]
 struct Debt {
-    process: crate::event::ProcessId,
-    bytes: u64,
-    down_to_share: u64,
+    part: Part,
+    beyond_cap: u64,
+    beyond_share: u64,
     most: u64,
 }

@@ -41,8 +41,9 @@ impl Manager {
             }
         };
         let charge = self.believed(before_bytes, &terms, join.held_bytes, resident_bytes);
-        if before_bytes.is_none() {
-            self.clients.insert(Client::new(who, terms));
+        match self.clients.get_mut(process) {
+            Some(client) => client.who = who,
+            None => self.clients.insert(Client::new(who, terms)),
         }
         self.clients.set_terms(process, terms);
         self.clients.set_charge(process, charge);

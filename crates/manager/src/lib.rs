@@ -16,6 +16,7 @@
 //! | `joining.rs` | processes come, part, die; what the ledger did not take |
 //! | `client.rs`, `shares.rs` | one client, all with their sums; shares, floors, budgets |
 //! | `queue.rs`, `serving.rs` | who waits, in which order; grants and refusals |
+//! | `head.rs` | the request that is served next, until it is granted or refused |
 //! | `plan.rs` | who gives how much: a pure function |
 //! | `orders.rs` | orders and polls, their answers, who is late |
 //! | `jobs.rs` | bytes that are collected for no request: budget, pressure, trim, reserve |
@@ -25,6 +26,7 @@
 
 mod client;
 mod event;
+mod head;
 mod jobs;
 mod joining;
 mod manager;

@@ -102,11 +102,12 @@ impl Manager {
             event,
             Event::Unrecorded { .. } | Event::Joins { .. } | Event::Restored(_)
         );
+        let for_all = may_serve_others(&event);
         self.dispatch(event, actions);
         self.mark_late(actions);
         match serve_later && !self.queue.is_empty() {
             true => self.serve_due = Some(self.now),
-            false => self.serve(actions),
+            false => self.serve(for_all, actions),
         }
         self.run_jobs(actions);
         self.run_operators(actions);
@@ -262,6 +263,18 @@ impl Manager {
             log(Severity::Warning, Some(process), text, actions);
         }
     }
+}
+
+/// Whether what happened may bring something to those behind the head. What one says of itself
+/// does not; a flood of that must not cost a look at all each time.
+fn may_serve_others(event: &Event) -> bool {
+    let of_itself = |message: &ToManager| {
+        matches!(
+            message,
+            ToManager::Ask(_) | ToManager::Told(_) | ToManager::Reserve { .. }
+        )
+    };
+    !matches!(event, Event::Said { message, .. } if of_itself(message))
 }
 
 /// A client as operators see it.

@@ -68,6 +68,8 @@ impl Outstanding {
 pub(crate) enum Whom {
     /// Those that answer in time, and in any case the one that asks, if one does.
     Responsive(Option<ProcessId>),
+    /// Of these, those that are not being polled, and the one that asks.
+    Told(ProcessId),
     /// Those that do not.
     Unresponsive,
 }
@@ -175,6 +177,7 @@ impl Manager {
         answer: Answer,
         actions: &mut Vec<Action>,
     ) {
+        let now = self.now;
         let Some(client) = self.clients.get_mut(process) else {
             return;
         };
@@ -195,6 +198,10 @@ impl Manager {
         let most = out.order.bytes.min(client.charge());
         let credited = answer.returned_bytes.min(most);
         let short = credited < out.order.bytes;
+        // A standing order may ask for more than is offered.
+        if !out.order.standing {
+            client.judge(out.order.bytes, credited, now);
+        }
         if out.order.standing {
             client.owed = client.owed.saturating_add(out.order.bytes - credited);
         }
@@ -304,7 +311,7 @@ impl Manager {
     /// Polls all who hold something, answer in time, and said before `since` what they could give.
     pub(crate) fn poll_all(&mut self, since: Millis, actions: &mut Vec<Action>) -> Polled {
         let now = self.now;
-        let mut later = false;
+        let (mut under_way, mut later) = (false, false);
         let mut old = Vec::new();
         for (process, client) in self.clients.iter() {
             if !tells(client) || (client.supply.is_some() && client.supply_at >= since) {
@@ -313,18 +320,19 @@ impl Manager {
             let recent = client
                 .polled_at
                 .is_some_and(|at| now.0.saturating_sub(at.0) < POLL_EVERY_MS);
-            match recent || client.poll.is_some() {
-                true => later = true,
-                false => old.push(process),
+            match (client.poll.is_some(), recent) {
+                (true, _) => under_way = true,
+                (false, true) => later = true,
+                (false, false) => old.push(process),
             }
         }
         for process in &old {
             self.send_poll(*process, 0, actions);
         }
-        match (old.is_empty(), later) {
-            (false, _) => Polled::Some,
-            (true, true) => Polled::Later,
-            (true, false) => Polled::None,
+        match (under_way || !old.is_empty(), later) {
+            (true, _) => Polled::Some,
+            (false, true) => Polled::Later,
+            (false, false) => Polled::None,
         }
     }
 
@@ -346,6 +354,7 @@ impl Manager {
         self.out.polls_due.remove(&(poll.due, poll.seq));
         self.notices_wanted();
         self.operators_hear(process, poll.discards_max, told.discards, actions);
+        self.serve_own(process, actions);
     }
 
     pub(crate) fn forget_poll(&mut self, process: ProcessId) {
@@ -405,9 +414,16 @@ impl Manager {
         let count = self.clients.len();
         let mut givers = Vec::new();
         for (process, client) in self.clients.iter() {
-            let asks = whom == Whom::Responsive(Some(process));
-            let asked = client.responsive != (whom == Whom::Unresponsive);
-            let can = asked && client.connection.is_some() && client.order.is_none();
+            let (asks, asked) = match whom {
+                Whom::Responsive(asker) => (asker == Some(process), client.responsive),
+                Whom::Told(asker) => {
+                    let told = client.responsive && client.poll.is_none();
+                    (asker == process, told)
+                }
+                Whom::Unresponsive => (false, !client.responsive),
+            };
+            let believed = client.doubted_until <= self.now;
+            let can = asked && believed && client.connection.is_some() && client.order.is_none();
             let Some(supply) = client.supply.as_ref().filter(|_| asks || can) else {
                 continue;
             };

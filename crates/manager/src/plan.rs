@@ -309,3 +309,6 @@ impl Planner<'_> {
 fn round_up(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(PAGE).unwrap_or(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,15 @@ pub(crate) enum Level {
     Other = 2,
 }
 
+/// For how long a request waits for answers to polls.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PollsAwaited {
+    /// For all of them: until then.
+    pub(crate) until: Millis,
+    /// From then on it is tried, once, whether those that came will do.
+    pub(crate) early: Option<Millis>,
+}
+
 /// A request that waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request {
@@ -35,8 +44,8 @@ pub(crate) struct Request {
     pub(crate) patient: bool,
     /// When it is to be looked at again, if nothing happens before.
     pub(crate) look_at: Option<Millis>,
-    /// It waits for answers to polls until then.
-    pub(crate) polls_until: Option<Millis>,
+    /// It waits for answers to polls.
+    pub(crate) polls: Option<PollsAwaited>,
 }
 
 impl Request {

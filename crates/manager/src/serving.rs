@@ -9,8 +9,6 @@ use vidmm_wire::{Ask, Credit, NoCredit, ToClient, WhyNot};
 use crate::client::{Client, Growth, REQUESTS_MAX};
 use crate::event::{Action, ConnectionId, Millis, ProcessId, Severity};
 use crate::manager::{Manager, log};
-use crate::orders::{POLL_EVERY_MS, Polled, Whom};
-use crate::plan::{Plan, Wanted, plan};
 use crate::queue::{Level, Request};
 use crate::shares::{floor, to_u64};
 
@@ -26,11 +24,8 @@ const ANSWERS_AT_THE_END: u64 = 4;
 /// So many requests behind the head are looked at in one go.
 const BEHIND_MOST: usize = 64;
 
-/// Orders take at most this part of the budget more than is needed.
-const OVERSHOOT_PART: u64 = 256;
-
 /// What a licence, or the slack beside a grant, is at most: this part of the budget.
-const QUANTUM_PART: u64 = 32;
+pub(crate) const QUANTUM_PART: u64 = 32;
 
 impl Manager {
     pub(crate) fn ask(
@@ -58,7 +53,7 @@ impl Manager {
             own: 0,
             patient: false,
             look_at: None,
-            polls_until: None,
+            polls: None,
         };
         if let Err(why) = self.may_wait(&request) {
             self.say_refused(&request, why, actions);
@@ -114,7 +109,7 @@ impl Manager {
     }
 
     /// How much of a request must come from the client itself, for its cap or its cgroup.
-    fn own_least(&self, client: &Client, request: &Request) -> Result<u64, WhyNot> {
+    pub(crate) fn own_least(&self, client: &Client, request: &Request) -> Result<u64, WhyNot> {
         let to_cap = client.cap().saturating_sub(client.charge());
         let most = to_cap.min(request.cgroup_room);
         let own_least = request.bytes.saturating_sub(most);
@@ -128,7 +123,7 @@ impl Manager {
     }
 
     /// What must be left free when a client is granted `bytes`.
-    fn kept(&self, client: &Client, bytes: u64) -> u64 {
+    pub(crate) fn kept(&self, client: &Client, bytes: u64) -> u64 {
         let floor = self.floor_of(client);
         match client.charge().saturating_add(bytes) <= floor {
             true => 0,
@@ -140,19 +135,24 @@ impl Manager {
     }
 
     /// Whether `free` bytes suffice to grant a client `bytes`.
-    fn suffices(&self, free: i128, client: &Client, bytes: u64) -> bool {
+    pub(crate) fn suffices(&self, free: i128, client: &Client, bytes: u64) -> bool {
         bytes == 0 || free - i128::from(bytes) >= i128::from(self.kept(client, bytes))
     }
 
-    /// Serves the queue as far as it goes.
-    pub(crate) fn serve(&mut self, actions: &mut Vec<Action>) {
+    /// Serves the queue as far as it goes; those behind the head only if something may have come
+    /// in for them, or the head is another one.
+    pub(crate) fn serve(&mut self, for_all: bool, actions: &mut Vec<Action>) {
+        let mut for_all = for_all || self.serve_due.is_some();
         self.serve_due = None;
         self.refuse_overdue(actions);
         while let Some(seq) = self.queue.head() {
             if !self.look_at_head(seq, actions) {
-                self.serve_behind(actions);
+                if for_all {
+                    self.serve_behind(actions);
+                }
                 return;
             }
+            for_all = true;
         }
     }
 
@@ -164,7 +164,7 @@ impl Manager {
         [of_head, overdue].into_iter().flatten().min()
     }
 
-    fn patience_ends(&self, request: &Request) -> Millis {
+    pub(crate) fn patience_ends(&self, request: &Request) -> Millis {
         Millis(
             request
                 .arrived
@@ -187,218 +187,13 @@ impl Manager {
         }
     }
 
-    /// Whether the head is settled: granted, refused or gone. Otherwise it waits.
-    fn look_at_head(&mut self, seq: u64, actions: &mut Vec<Action>) -> bool {
-        let Some(request) = self.queue.get(seq).copied() else {
-            return true;
-        };
-        let Some(client) = self.clients.get(request.process) else {
-            self.take_out(seq);
-            return true;
-        };
-        if client.grown_in_turn == self.turn {
-            self.serve_due = Some(self.now);
-            return false;
-        }
-        let own_least = match self.own_least(client, &request) {
-            Ok(own_least) => own_least,
-            Err(why) => {
-                self.refuse(seq, why, actions);
-                return true;
-            }
-        };
-        let free = self.free();
-        let own_planned = request.own.max(own_least);
-        for own in [own_least, own_planned] {
-            if self.suffices(free, client, request.bytes - own) {
-                self.grant(seq, own, own, actions);
-                return true;
+    /// Serves one client's requests behind the head, of which more is known now.
+    pub(crate) fn serve_own(&mut self, process: ProcessId, actions: &mut Vec<Action>) {
+        for seq in self.queue.of(process) {
+            if self.queue.head() != Some(seq) {
+                self.serve_one_behind(seq, actions);
             }
         }
-        let kept = i128::from(self.kept(client, request.bytes));
-        let missing = i128::from(request.bytes) + kept - free;
-        let expected = i128::try_from(self.out.expected()).unwrap_or(i128::MAX);
-        if missing - i128::from(own_planned) <= expected {
-            self.wait(seq, None);
-            return false;
-        }
-        if self.holds_alone(client) {
-            return self.plan_head(seq, own_least, missing - expected, actions);
-        }
-        if self.waits_for_supplies(seq, &request, actions) {
-            return false;
-        }
-        self.plan_head(seq, own_least, missing - expected, actions)
-    }
-
-    fn holds_alone(&self, client: &Client) -> bool {
-        self.clients.holders() == usize::from(client.charge() > 0)
-    }
-
-    /// Whether the head waits until supplies are fresh, or until it is time to look again.
-    fn waits_for_supplies(
-        &mut self,
-        seq: u64,
-        request: &Request,
-        actions: &mut Vec<Action>,
-    ) -> bool {
-        if let Some(until) = request.polls_until {
-            if self.out.polls_are_out() && self.now < until {
-                return true;
-            }
-            // Whoever could tell has told.
-            if let Some(request) = self.queue.get_mut(seq) {
-                request.polls_until = None;
-            }
-            return false;
-        }
-        if request.patient && request.look_at.is_some_and(|at| self.now < at) {
-            return true;
-        }
-        let age_most_ms = match request.patient {
-            true => POLL_EVERY_MS,
-            false => SUPPLY_AGE_MS,
-        };
-        let since = Millis(self.now.0.saturating_sub(age_most_ms));
-        self.wait_for_polls(seq, since, actions) == Polled::Some
-    }
-
-    fn wait_for_polls(&mut self, seq: u64, since: Millis, actions: &mut Vec<Action>) -> Polled {
-        let polled = self.poll_all(since, actions);
-        let until = self.after_ms(u64::from(self.settings.answer_ms));
-        if polled == Polled::Some
-            && let Some(request) = self.queue.get_mut(seq)
-        {
-            request.polls_until = Some(until);
-            request.look_at = Some(until);
-        }
-        polled
-    }
-
-    /// Orders what the head lacks if that is to be had; whether the head is settled.
-    fn plan_head(
-        &mut self,
-        seq: u64,
-        own_least: u64,
-        missing: i128,
-        actions: &mut Vec<Action>,
-    ) -> bool {
-        let Some(request) = self.queue.get(seq).copied() else {
-            return true;
-        };
-        let wanted = Wanted {
-            bytes: u64::try_from(missing).unwrap_or(u64::MAX),
-            own_least,
-            own_enough: request.bytes,
-            overshoot_most: self.settings.budget_bytes / OVERSHOOT_PART,
-        };
-        let mut plan = plan(
-            &self.givers(Whom::Responsive(Some(request.process))),
-            wanted,
-        );
-        if plan.missing > 0 {
-            // Only what all others lack is asked of those that do not answer.
-            let rest = Wanted {
-                bytes: plan.missing,
-                ..Wanted::default()
-            };
-            let last = crate::plan::plan(&self.givers(Whom::Unresponsive), rest);
-            plan.parts.extend(last.parts);
-            plan.missing = last.missing;
-        }
-        if plan.missing > 0 {
-            return self.wait_or_refuse(seq, &request, actions);
-        }
-        if plan.parts.is_empty() {
-            let licence = self.licence(&request, plan.own);
-            self.grant(seq, plan.own, licence, actions);
-            return true;
-        }
-        self.order_for_head(seq, &request, plan, actions);
-        false
-    }
-
-    fn order_for_head(
-        &mut self,
-        seq: u64,
-        request: &Request,
-        plan: Plan,
-        actions: &mut Vec<Action>,
-    ) {
-        for part in plan.parts {
-            let why = vidmm_wire::WhyOrdered::Need;
-            self.send_order(part, why, Some(request.process), None, actions);
-        }
-        if let Some(request) = self.queue.get_mut(seq) {
-            request.own = plan.own;
-        }
-        self.wait(seq, None);
-    }
-
-    fn wait(&mut self, seq: u64, look_at: Option<Millis>) {
-        if let Some(request) = self.queue.get_mut(seq) {
-            request.look_at = look_at;
-            request.polls_until = None;
-        }
-    }
-
-    /// What the head lacks is not to be had now: others may offer, for as long as it is patient.
-    fn wait_or_refuse(&mut self, seq: u64, request: &Request, actions: &mut Vec<Action>) -> bool {
-        let Some(client) = self.clients.get(request.process) else {
-            return true;
-        };
-        if self.holds_alone(client) {
-            self.refuse(seq, WhyNot::Short, actions);
-            return true;
-        }
-        self.please_trim(request, actions);
-        let ends = self.patience_ends(request);
-        if self.now < ends {
-            // Many are asked less often.
-            let clients = u64::try_from(self.clients.len()).unwrap_or(u64::MAX);
-            let again = self.after_ms(POLL_EVERY_MS + clients / 16);
-            if let Some(request) = self.queue.get_mut(seq) {
-                request.patient = true;
-            }
-            self.wait(seq, Some(again.min(ends)));
-            return false;
-        }
-        match self.wait_for_polls(seq, request.arrived, actions) {
-            Polled::Some => false,
-            Polled::Later => {
-                let again = self.after_ms(POLL_EVERY_MS);
-                self.wait(seq, Some(again));
-                false
-            }
-            Polled::None => {
-                self.refuse(seq, WhyNot::Short, actions);
-                true
-            }
-        }
-    }
-
-    /// How much a client may take from its own memory before it asks again, when it is told to
-    /// take `own` bytes.
-    fn licence(&self, request: &Request, own: u64) -> u64 {
-        let Some(client) = self.clients.get(request.process) else {
-            return own;
-        };
-        if self.holds_alone(client) {
-            return u64::MAX;
-        }
-        if own < request.bytes {
-            return own;
-        }
-        // If its own memory would be the best for more, too, it need not ask for that.
-        let quantum = self.settings.budget_bytes / QUANTUM_PART;
-        let more = request.bytes.saturating_add(quantum);
-        let wanted = Wanted {
-            bytes: more,
-            own_enough: more,
-            ..Wanted::default()
-        };
-        let givers = self.givers(Whom::Responsive(Some(request.process)));
-        plan(&givers, wanted).own.max(own)
     }
 
     /// Serves those behind a head that waits.
@@ -444,7 +239,7 @@ impl Manager {
         (self.free() - kept).clamp(0, i128::from(needs))
     }
 
-    fn take_out(&mut self, seq: u64) -> Option<Request> {
+    pub(crate) fn take_out(&mut self, seq: u64) -> Option<Request> {
         let request = self.queue.remove(seq)?;
         if let Some(client) = self.clients.get_mut(request.process) {
             client.requests = client.requests.saturating_sub(1);
@@ -454,7 +249,7 @@ impl Manager {
     }
 
     /// Grants a request whole: `own` bytes from the client's own memory, the rest as credit.
-    fn grant(&mut self, seq: u64, own: u64, licence: u64, actions: &mut Vec<Action>) {
+    pub(crate) fn grant(&mut self, seq: u64, own: u64, licence: u64, actions: &mut Vec<Action>) {
         let Some(request) = self.take_out(seq) else {
             return;
         };
@@ -518,7 +313,7 @@ impl Manager {
         slack.min(room) / 4096 * 4096
     }
 
-    fn refuse(&mut self, seq: u64, why: WhyNot, actions: &mut Vec<Action>) {
+    pub(crate) fn refuse(&mut self, seq: u64, why: WhyNot, actions: &mut Vec<Action>) {
         let Some(request) = self.take_out(seq) else {
             return;
         };
