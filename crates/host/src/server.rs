@@ -86,19 +86,14 @@ impl Server {
         let level = options.log_level.or(config.log_level).unwrap_or_default();
         let mut log = Log::new(options.log_sink.clone(), options.log_format, level);
         let settings = settings_of(&options, &config)?;
-        raise_descriptor_limit();
-        let place = take_place(&options, &mut log)?;
-        match Self::with_place(options, config, settings, log, &place) {
-            Ok(mut server) => {
-                server.path.clone_from(&place.path);
-                server.place = Some(place);
-                Ok(server)
-            }
-            Err(error) => {
-                place.leave();
-                Err(error)
-            }
+        if options.raise_descriptor_limit {
+            raise_descriptor_limit();
         }
+        let place = take_place(&options, &mut log)?;
+        let mut server = Self::with_place(options, config, settings, log, &place)?;
+        server.path.clone_from(&place.path);
+        server.place = Some(place);
+        Ok(server)
     }
 
     fn with_place(
@@ -293,7 +288,7 @@ impl Server {
             self.listen_again();
         }
         if let Some(exporter) = &mut self.exporter {
-            exporter.expire(now);
+            exporter.expire(&self.epoll, now);
         }
         self.write_textfile(now);
     }
@@ -391,9 +386,13 @@ impl Server {
             write: Vec::new(),
             executables: self.config.rules.look_at_executables(),
         };
-        needs
-            .read
-            .extend(self.options.config.as_deref().map(folder));
+        // A configuration is often a link to a file elsewhere.
+        if let Some(path) = &self.options.config {
+            needs.read.push(folder(path));
+            needs
+                .read
+                .extend(path.canonicalize().ok().as_deref().map(folder));
+        }
         let textfile = self
             .textfile
             .as_ref()
@@ -482,9 +481,7 @@ impl Server {
         self.log
             .info("stopping", &[("clients", &self.watched.joined())]);
         self.notify(&[NotifyState::Stopping]);
-        if let Some(place) = self.place.take() {
-            place.leave();
-        }
+        self.place = None;
         if let Some(textfile) = &mut self.textfile {
             // Figures of a manager that is gone are worse than none.
             let _ = std::fs::remove_file(textfile.path());
