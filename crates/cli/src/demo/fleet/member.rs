@@ -237,7 +237,7 @@ mod tests {
             let child = idler();
             pids.push(Pid::from_child(&child));
             members.add(worker, child);
-            members.set_ranges(worker, vec![0..u64::MAX]);
+            members.set_ranges(worker, std::iter::once(0..u64::MAX).collect());
         }
         let three = members.look().unwrap().unwrap();
         assert!(three > 0);
