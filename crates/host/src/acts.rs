@@ -18,25 +18,13 @@ impl Server {
                 charged_bytes,
                 connection,
                 message,
-            } => {
-                if self.record(process, charged_bytes) {
-                    self.send_message(connection, &message);
-                }
-            }
+            } => self.grant(process, charged_bytes, connection, &message),
             Action::Welcome {
                 process,
                 charged_bytes,
                 connection,
                 reception,
-            } => {
-                if self.record(process, charged_bytes) {
-                    if let Some(watched) = self.watched.get_mut(process) {
-                        watched.connection = Some(connection);
-                        watched.joined = true;
-                    }
-                    self.send_or_close(connection, reception.encode(self.options.served));
-                }
-            }
+            } => self.welcome(process, charged_bytes, connection, &reception),
             Action::Lower {
                 process,
                 charged_bytes,
@@ -68,6 +56,35 @@ impl Server {
             // A manager of a later version: nothing that is known here.
             _ => {}
         }
+    }
+
+    fn grant(
+        &mut self,
+        process: ProcessId,
+        charged_bytes: u64,
+        connection: ConnectionId,
+        message: &ToClient,
+    ) {
+        if self.record(process, charged_bytes) {
+            self.send_message(connection, message);
+        }
+    }
+
+    fn welcome(
+        &mut self,
+        process: ProcessId,
+        charged_bytes: u64,
+        connection: ConnectionId,
+        reception: &Reception,
+    ) {
+        if !self.record(process, charged_bytes) {
+            return;
+        }
+        if let Some(watched) = self.watched.get_mut(process) {
+            watched.connection = Some(connection);
+            watched.joined = true;
+        }
+        self.send_or_close(connection, reception.encode(self.options.served));
     }
 
     /// Something else has happened while actions are performed: the manager hears of it next.

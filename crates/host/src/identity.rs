@@ -147,11 +147,12 @@ impl Server {
         let Some(process) = self.watched.by_number(number) else {
             return;
         };
-        let gone = self.watched.remove(&self.epoll, process);
+        let connection = self.watched.get(process).and_then(|gone| gone.connection);
         self.metrics.deaths.inc();
         self.feed(Event::Died { process });
+        self.watched.remove(&self.epoll, process);
         // Children may have it open still.
-        if let Some(id) = gone.and_then(|watched| watched.connection) {
+        if let Some(id) = connection {
             self.close(id, "dead");
         }
     }

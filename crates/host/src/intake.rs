@@ -327,6 +327,11 @@ impl Server {
         label: &'static str,
         text: &str,
     ) {
+        let pid = self.connections.get(id).map_or(0, |c| c.peer.pid);
+        self.log.info(
+            "refused",
+            &[("why", &label), ("pid", &pid), ("told", &text)],
+        );
         let refusal = Refusal {
             why,
             text: text.to_owned(),
@@ -334,6 +339,7 @@ impl Server {
         self.refuse_with(id, label, &Reception::Refused(refusal));
     }
 
+    /// The same, in words that are there already. (Whom the manager refuses, it logs itself.)
     pub(crate) fn refuse_with(
         &mut self,
         id: ConnectionId,
@@ -341,15 +347,6 @@ impl Server {
         reception: &Reception,
     ) {
         self.metrics.turned_away.add(label, 1);
-        let pid = self.connections.get(id).map_or(0, |c| c.peer.pid);
-        let told = match reception {
-            Reception::Refused(refusal) => refusal.text.as_str(),
-            _ => "",
-        };
-        self.log.info(
-            "refused",
-            &[("why", &label), ("pid", &pid), ("told", &told)],
-        );
         if let Some(socket) = self.take_out(id) {
             say_and_close(&socket, &reception.encode(self.options.served));
         }

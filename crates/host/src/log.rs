@@ -16,7 +16,7 @@ use crate::clock;
 const LINE_BYTES_MAX: usize = 4096;
 /// A value is cut to so many characters, so that a line is hardly ever cut itself.
 const VALUE_CHARS_MAX: usize = 512;
-/// So many lines may come at once ...
+/// So many lines of a kind may come at once ...
 const BURST: u64 = 200;
 /// ... and so many a second for long.
 const LINES_PER_SECOND: u64 = 50;
@@ -65,8 +65,9 @@ pub(crate) struct Log {
     sink: LogSink,
     format: LogFormat,
     pub(crate) level: LogLevel,
-    /// Thousandths of a line that may still be written now.
-    credit: u64,
+    /// Thousandths of a line that may still be written now: errors, warnings, the rest. What others
+    /// can cause in numbers must not hide what is wrong.
+    credit: [u64; 3],
     credited_at: Millis,
     lost: u64,
 }
@@ -110,7 +111,7 @@ impl Log {
             sink,
             format,
             level,
-            credit: BURST * 1000,
+            credit: [BURST * 1000; 3],
             credited_at: clock::now(),
             lost: 0,
         }
@@ -138,7 +139,7 @@ impl Log {
         if level > self.level || matches!(self.sink, LogSink::Nowhere) {
             return;
         }
-        if !self.may_write() {
+        if !self.may_write(level) {
             self.lost = self.lost.saturating_add(1);
             return;
         }
@@ -153,14 +154,22 @@ impl Log {
         }
     }
 
-    fn may_write(&mut self) -> bool {
+    fn may_write(&mut self, level: LogLevel) -> bool {
         let now = clock::now();
         let passed_ms = now.0.saturating_sub(self.credited_at.0);
         self.credited_at = now;
         let more = passed_ms.saturating_mul(LINES_PER_SECOND);
-        self.credit = self.credit.saturating_add(more).min(BURST * 1000);
-        match self.credit.checked_sub(1000) {
-            Some(left) => self.credit = left,
+        for credit in &mut self.credit {
+            *credit = credit.saturating_add(more).min(BURST * 1000);
+        }
+        let [errors, warnings, others] = &mut self.credit;
+        let credit = match level {
+            LogLevel::Error => errors,
+            LogLevel::Warning => warnings,
+            LogLevel::Info | LogLevel::Debug => others,
+        };
+        match credit.checked_sub(1000) {
+            Some(left) => *credit = left,
             None => return false,
         }
         true
@@ -312,8 +321,7 @@ mod tests {
         let written = lines.lock().unwrap().len();
         assert!((200..1000).contains(&written), "{written}");
         assert_eq!(log.lost(), 10_000 - written as u64);
-        log.credit = 1000;
-        log.info("later", &[]);
+        log.error("not hidden by the flood", &[]);
         let last = lines.lock().unwrap().last().cloned().unwrap();
         assert!(last.contains("lines_lost_so_far="), "{last}");
     }

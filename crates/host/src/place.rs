@@ -34,7 +34,7 @@ const FIRST_HANDED: i32 = 3;
 pub(crate) struct Place {
     pub(crate) socket: OwnedFd,
     pub(crate) path: PathBuf,
-    lock: Lock,
+    _lock: Lock,
     /// The file of the socket, if it is this process's to remove.
     made: Option<FileId>,
 }
@@ -77,7 +77,7 @@ impl Place {
         Ok(Place {
             socket,
             path,
-            lock,
+            _lock: lock,
             made: Some(FileId::of(&made)),
         })
     }
@@ -116,7 +116,7 @@ impl Place {
         Ok(Some(Place {
             socket,
             path,
-            lock,
+            _lock: lock,
             made: None,
         }))
     }
@@ -125,14 +125,15 @@ impl Place {
     pub(crate) fn beside(&self, suffix: &str) -> PathBuf {
         beside(&self.path, suffix)
     }
+}
 
-    /// Removes what was made, the lock last.
-    pub(crate) fn leave(self) {
+/// Removes what was made; the lock goes last, as a field.
+impl Drop for Place {
+    fn drop(&mut self) {
         let found = std::fs::symlink_metadata(&self.path).map(|metadata| FileId::of(&metadata));
         if self.made.is_some() && found.ok() == self.made {
             let _ = std::fs::remove_file(&self.path);
         }
-        self.lock.remove();
     }
 }
 
@@ -241,7 +242,8 @@ fn bound(path: &Path, audience: Audience) -> Result<OwnedFd, HostError> {
 /// The lock of a place, held for life. Its file has the holder's process number in it.
 #[derive(Debug)]
 struct Lock {
-    file: File,
+    /// Holds the lock.
+    _file: File,
     path: PathBuf,
 }
 
@@ -283,13 +285,14 @@ impl Lock {
                 .and_then(|()| writeln!(file, "{}", std::process::id()));
             // Only a message would lack the number.
             let _ = written;
-            return Ok(Lock { file, path });
+            return Ok(Lock { _file: file, path });
         }
     }
+}
 
-    /// The file goes while the lock is held, so that nobody's newer one is hit.
-    fn remove(self) {
+/// The file goes while the lock is held, so that nobody's newer one is hit.
+impl Drop for Lock {
+    fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
-        drop(self.file);
     }
 }

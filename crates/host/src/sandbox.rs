@@ -166,6 +166,9 @@ fn allowed_calls() -> Vec<i64> {
         libc::SYS_clock_gettime,
         libc::SYS_sched_getaffinity,
         libc::SYS_prlimit64,
+        // a thread that was being started when the filter came
+        libc::SYS_rseq,
+        libc::SYS_set_robust_list,
         // signals and the end
         libc::SYS_rt_sigaction,
         libc::SYS_rt_sigprocmask,

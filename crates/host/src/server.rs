@@ -88,17 +88,10 @@ impl Server {
         let settings = settings_of(&options, &config)?;
         raise_descriptor_limit();
         let place = take_place(&options, &mut log)?;
-        match Self::with_place(options, config, settings, log, &place) {
-            Ok(mut server) => {
-                server.path.clone_from(&place.path);
-                server.place = Some(place);
-                Ok(server)
-            }
-            Err(error) => {
-                place.leave();
-                Err(error)
-            }
-        }
+        let mut server = Self::with_place(options, config, settings, log, &place)?;
+        server.path.clone_from(&place.path);
+        server.place = Some(place);
+        Ok(server)
     }
 
     fn with_place(
@@ -482,9 +475,7 @@ impl Server {
         self.log
             .info("stopping", &[("clients", &self.watched.joined())]);
         self.notify(&[NotifyState::Stopping]);
-        if let Some(place) = self.place.take() {
-            place.leave();
-        }
+        self.place = None;
         if let Some(textfile) = &mut self.textfile {
             // Figures of a manager that is gone are worse than none.
             let _ = std::fs::remove_file(textfile.path());

@@ -117,6 +117,23 @@ fn version_2_with_nested_limits() {
 }
 
 #[test]
+fn another_process_is_found_by_its_own_membership() {
+    let machine = FakeMachine::new();
+    machine.membership("0::/mine\n");
+    machine.mounts(&[V2_MOUNT]);
+    machine.v2_level("mine", "max\n", "max\n", MIB, 0);
+    machine.v2_level("theirs", "1073741824\n", "max\n", 100 * MIB, 0);
+    machine.write("proc/77/cgroup", "0::/theirs\n");
+    machine.write("proc/78/cgroup", "0::/gone/below\n");
+    let cgroup = machine.files().cgroup_of(77).unwrap();
+    assert_eq!(cgroup.dir(), machine.cgroup("theirs"));
+    assert_eq!(cgroup.headroom_bytes().unwrap(), Some(924 * MIB));
+    let gone = machine.files().cgroup_of(78).unwrap();
+    assert_eq!(gone.headroom_bytes().unwrap(), None);
+    assert_eq!(machine.files().cgroup_of(79), None, "no such process");
+}
+
+#[test]
 fn version_2_without_any_limit() {
     let machine = FakeMachine::new();
     machine.membership("0::/own\n");

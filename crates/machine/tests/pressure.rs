@@ -478,3 +478,30 @@ fn a_script_is_bounded_and_can_be_forgotten() {
     pressure.forget(Token(0));
     assert!(pressure.descriptors().is_empty());
 }
+
+#[test]
+fn the_machine_alone_is_what_concerns_others() {
+    let machine = FakeMachine::new();
+    machine.membership("0::/own\n");
+    machine.mounts(&[V2_MOUNT]);
+    machine.v2_level("own", "67108864\n", "max\n", 64 * MIB, 0);
+    machine.meminfo(16 * GIB, 8 * GIB);
+    let trigger = machine.root().join("proc/pressure/memory");
+    fs::create_dir_all(trigger.parent().unwrap()).unwrap();
+    make_fifo(&trigger);
+    let mut pressure = MachinePressure::open_machine(machine.files());
+    assert_eq!(pressure.descriptors().len(), 1);
+    let reasons: Vec<_> = pressure
+        .describe()
+        .iter()
+        .map(|report| report.reason)
+        .collect();
+    assert_eq!(reasons, [Reason::PsiMachine, Reason::LowAvailable]);
+    // The own cgroup is full, which is no concern of those for whom this is asked.
+    assert_eq!(pressure.answer(Event::Check, GIB), Answer::Enough);
+    machine.meminfo(16 * GIB, 100 * MIB);
+    assert_eq!(
+        pressure.answer(Event::Check, GIB),
+        give(412 * MIB, Reason::LowAvailable)
+    );
+}

@@ -51,17 +51,19 @@ impl Place {
             .unwrap_or(0);
         let before = &text[..start];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        // The rest of the line says more than the one character that a parser stumbled upon.
+        // The rest of the line says more than the one character that a parser stumbled upon; where
+        // something is missing at its end, the line does.
         let end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let rest = text[start..end].trim();
+        let shown = match rest.is_empty() {
+            true => text[line_start..end].trim(),
+            false => rest,
+        };
         Place {
             path: path.to_owned(),
             line: before.matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,
-            text: text[start..end]
-                .trim_end()
-                .chars()
-                .take(ECHO_CHARS_MAX)
-                .collect(),
+            text: shown.chars().take(ECHO_CHARS_MAX).collect(),
         }
     }
 }

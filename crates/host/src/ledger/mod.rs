@@ -20,7 +20,7 @@
 mod file;
 mod record;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt;
@@ -168,12 +168,14 @@ impl Ledger {
                 });
             }
         }
+        let used: HashSet<u64> = ledger.entries.values().map(|entry| entry.slot).collect();
+        ledger.free = (0..ledger.slots).rev().collect();
+        ledger.free.retain(|slot| !used.contains(slot));
         Ok((ledger, past))
     }
 
     /// Takes over an entry that is on the disk. A process has one; of two the larger counts.
     fn adopt(&mut self, slot: u64, record: Record) -> io::Result<bool> {
-        self.free.retain(|&free| free != slot);
         if let Some(known) = self.entries.get(&record.process)
             && known.record.charged_bytes >= record.charged_bytes
         {

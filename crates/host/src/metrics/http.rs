@@ -1,6 +1,6 @@
 //! Figures over HTTP: as much of HTTP/1.0 as a scraper needs, without ever waiting.
 //!
-//! One request a connection; a request has at most 4 KiB and 5 seconds, there are at most 8 at
+//! One request a connection; a request has at most 4 KiB and 2 seconds, there are at most 8 at
 //! once. Whoever wants more should put a real server before this one.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use crate::sources::Source;
 
 const REQUEST_BYTES_MAX: usize = 4096;
 const AT_ONCE_MAX: usize = 8;
-const PATIENCE_MS: u64 = 5000;
+const PATIENCE_MS: u64 = 2000;
 
 /// Serves figures.
 #[derive(Debug)]
