@@ -23,22 +23,25 @@ impl Server {
     pub(crate) fn restore_one(&mut self, found: &Found) {
         let process = found.process;
         let pidfd = match watched::find(process, &self.processes) {
-            Ok(pidfd) => pidfd,
-            Err(why) => {
+            Ok(pidfd) => Some(pidfd),
+            Err(why) if why == Unknown::Dead || found.damaged => {
                 if found.damaged {
                     self.log.warning(
                         "a damaged entry of the ledger names nobody who lives; dropped",
-                        &[("pid", &process.pid)],
-                    );
-                } else if why != Unknown::Dead {
-                    self.log.warning(
-                        "a process of the ledger cannot be looked at, and is taken for dead",
                         &[("pid", &process.pid)],
                     );
                 }
                 // On the disk it may stay: the next manager will look, too.
                 let _ = self.ledger.forget(process);
                 return;
+            }
+            Err(_) => {
+                self.log.error(
+                    "a process of the ledger cannot be looked at: it is counted until it joins or \
+                     the manager starts anew",
+                    &[("pid", &process.pid)],
+                );
+                None
             }
         };
         let mut charged_bytes = found.charged_bytes;
@@ -54,9 +57,10 @@ impl Server {
             );
         }
         let who = self.identity(process, found.uid);
-        if let Err(error) = self.watched.insert(&self.epoll, &who, terms, pidfd) {
+        let watching = pidfd.map(|pidfd| self.watched.insert(&self.epoll, &who, terms, pidfd));
+        if let Some(Err(error)) = watching {
             self.log.error(
-                "cannot watch a process of the ledger",
+                "the death of a process of the ledger will not be seen",
                 &[("pid", &process.pid), ("error", &error)],
             );
         }

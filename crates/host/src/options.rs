@@ -70,6 +70,9 @@ pub struct Options {
     /// Once set up, the thread gives up all rights that it does not need (seccomp, Landlock): for
     /// programs that do nothing else.
     pub sandbox: bool,
+    /// This process may open as many descriptors as the system ever allows it, since each client
+    /// takes two. Children inherit that, and programs that use `select` cannot bear it.
+    pub raise_descriptor_limit: bool,
     /// The machine's pressure is watched.
     pub pressure: bool,
     /// Which versions of the protocol are served; tests play managers of the future.
@@ -95,6 +98,7 @@ impl Default for Options {
             service_manager: false,
             signals: false,
             sandbox: false,
+            raise_descriptor_limit: true,
             pressure: true,
             served: Served::default(),
             files: MachineFiles::default(),
@@ -104,7 +108,7 @@ impl Default for Options {
 
 impl Options {
     /// A manager within another program: its socket where the program says, for the program's own
-    /// user, nothing kept for newcomers, no log, no signals, no sandbox.
+    /// user, nothing kept for newcomers, no log, no signals, no sandbox, limits as they are.
     #[must_use]
     pub fn embedded(socket: impl Into<PathBuf>, budget_bytes: u64) -> Self {
         Options {
@@ -113,6 +117,7 @@ impl Options {
             budget: Some(BudgetSpec::Bytes(budget_bytes)),
             reserve_bytes: Some(0),
             log_sink: LogSink::Nowhere,
+            raise_descriptor_limit: false,
             ..Options::default()
         }
     }

@@ -70,6 +70,8 @@ pub struct Server {
     pub(crate) audited_at: Option<Millis>,
     pub(crate) stopping: bool,
     pub(crate) executables_hidden: bool,
+    /// Processes that the manager has forgotten, and that are not watched any more soon.
+    pub(crate) forgotten: Vec<ProcessId>,
 }
 
 impl Server {
@@ -86,7 +88,9 @@ impl Server {
         let level = options.log_level.or(config.log_level).unwrap_or_default();
         let mut log = Log::new(options.log_sink.clone(), options.log_format, level);
         let settings = settings_of(&options, &config)?;
-        raise_descriptor_limit();
+        if options.raise_descriptor_limit {
+            raise_descriptor_limit();
+        }
         let place = take_place(&options, &mut log)?;
         let mut server = Self::with_place(options, config, settings, log, &place)?;
         server.path.clone_from(&place.path);
@@ -155,6 +159,7 @@ impl Server {
             audited_at: None,
             stopping: false,
             executables_hidden: false,
+            forgotten: Vec::new(),
         };
         server.restore(past);
         Ok(server)
@@ -286,7 +291,7 @@ impl Server {
             self.listen_again();
         }
         if let Some(exporter) = &mut self.exporter {
-            exporter.expire(now);
+            exporter.expire(&self.epoll, now);
         }
         self.write_textfile(now);
     }
@@ -333,6 +338,9 @@ impl Server {
                 self.perform(action);
             }
             self.actions = actions;
+            for process in std::mem::take(&mut self.forgotten) {
+                self.watched.remove(&self.epoll, process);
+            }
         }
         self.metrics.changed = true;
         let charged = self.ledger.charged_bytes() > 0;
@@ -384,9 +392,13 @@ impl Server {
             write: Vec::new(),
             executables: self.config.rules.look_at_executables(),
         };
-        needs
-            .read
-            .extend(self.options.config.as_deref().map(folder));
+        // A configuration is often a link to a file elsewhere.
+        if let Some(path) = &self.options.config {
+            needs.read.push(folder(path));
+            needs
+                .read
+                .extend(path.canonicalize().ok().as_deref().map(folder));
+        }
         let textfile = self
             .textfile
             .as_ref()

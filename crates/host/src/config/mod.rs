@@ -38,6 +38,7 @@ struct Text {
     patience_ms: Option<u32>,
     answer_ms: Option<Spanned<u32>>,
     clients_max: Option<Spanned<u32>>,
+    audit_slack: Option<Parsed<ByteSize>>,
     metrics: Option<Parsed<MetricsAddress>>,
     metrics_textfile: Option<PathBuf>,
     log_level: Option<Parsed<LogLevel>>,
@@ -59,6 +60,7 @@ pub(crate) struct Config {
     patience_ms: Option<u32>,
     answer_ms: Option<u32>,
     clients_max: Option<u32>,
+    audit_slack_bytes: Option<u64>,
     pub(crate) metrics: Option<MetricsAddress>,
     pub(crate) metrics_textfile: Option<PathBuf>,
     pub(crate) log_level: Option<LogLevel>,
@@ -114,6 +116,7 @@ impl Config {
             patience_ms: read.patience_ms,
             answer_ms,
             clients_max,
+            audit_slack_bytes: read.audit_slack.map(|parsed| parsed.0.0),
             metrics: read.metrics.map(|parsed| parsed.0),
             metrics_textfile: read.metrics_textfile,
             log_level: read.log_level.map(|parsed| parsed.0),
@@ -132,7 +135,7 @@ impl Config {
             clients_max: self.clients_max.unwrap_or(usual.clients_max),
             patience_ms: self.patience_ms.unwrap_or(usual.patience_ms),
             answer_ms: self.answer_ms.unwrap_or(usual.answer_ms),
-            ..usual
+            audit_slack_bytes: self.audit_slack_bytes.unwrap_or(usual.audit_slack_bytes),
         }
     }
 

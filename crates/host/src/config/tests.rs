@@ -39,6 +39,7 @@ fn everything_that_can_be_written() {
         patience_ms = 0
         answer_ms = 50
         clients_max = 7
+        audit_slack = "3M"
         metrics = "127.0.0.1:9464"
         metrics_textfile = "/x/vidmm.prom"
         log_level = "debug"
@@ -60,6 +61,7 @@ fn everything_that_can_be_written() {
     let settings = config.settings(1 << 40, None);
     assert_eq!((settings.patience_ms, settings.answer_ms), (0, 50));
     assert_eq!((settings.clients_max, settings.reserve_bytes), (7, 1 << 20));
+    assert_eq!(settings.audit_slack_bytes, 3 << 20);
     assert_eq!(config.log_level, Some(LogLevel::Debug));
     assert_eq!(config.metrics, "127.0.0.1:9464".parse().ok());
     let usual = Terms {

@@ -24,6 +24,7 @@ use crate::sources::Source;
 const REQUEST_BYTES_MAX: usize = 4096;
 const AT_ONCE_MAX: usize = 8;
 const PATIENCE_MS: u64 = 2000;
+const DEAF_MS: u64 = 1000;
 
 /// Serves figures.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Exporter {
     address: String,
     scrapers: BTreeMap<u64, Scraper>,
     next: u64,
+    /// Nobody is accepted until then: no descriptor could be had, and the listener stays ready.
+    deaf_until: Option<Millis>,
 }
 
 /// Somebody who asks.
@@ -73,6 +76,7 @@ impl Exporter {
             address: shown,
             scrapers: BTreeMap::new(),
             next: 0,
+            deaf_until: None,
         })
     }
 
@@ -90,8 +94,15 @@ impl Exporter {
     pub(crate) fn accept(&mut self, epoll: &OwnedFd, now: Millis) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         for _ in 0..AT_ONCE_MAX {
-            let Ok(socket) = accept_with(&self.listener, flags) else {
-                return;
+            let socket = match accept_with(&self.listener, flags) {
+                Ok(socket) => socket,
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                Err(_) => {
+                    let _ = epoll::delete(epoll, &self.listener);
+                    self.deaf_until = Some(Millis(now.0.saturating_add(DEAF_MS)));
+                    return;
+                }
             };
             if self.scrapers.len() >= AT_ONCE_MAX {
                 continue;
@@ -130,12 +141,19 @@ impl Exporter {
     }
 
     pub(crate) fn deadline(&self) -> Option<Millis> {
-        let oldest = self.scrapers.values().next()?;
-        Some(Millis(oldest.since.0.saturating_add(PATIENCE_MS)))
+        let oldest = self.scrapers.values().next();
+        let patience = oldest.map(|oldest| Millis(oldest.since.0.saturating_add(PATIENCE_MS)));
+        [patience, self.deaf_until].into_iter().flatten().min()
     }
 
-    /// Ends those that took too long.
-    pub(crate) fn expire(&mut self, now: Millis) {
+    /// Ends those that took too long, and listens again.
+    pub(crate) fn expire(&mut self, epoll: &OwnedFd, now: Millis) {
+        if self.deaf_until.is_some_and(|until| now >= until) {
+            let data = Source::Scrapers.data();
+            let added = epoll::add(epoll, &self.listener, data, epoll::EventFlags::IN);
+            let again = Millis(now.0.saturating_add(DEAF_MS));
+            self.deaf_until = added.is_err().then_some(again);
+        }
         self.scrapers
             .retain(|_, scraper| now.0 < scraper.since.0.saturating_add(PATIENCE_MS));
     }

@@ -381,6 +381,7 @@ pub(crate) fn play() {
     match variable("PLAY").as_str() {
         "client" => play_client(&socket),
         "server" => play_server(&socket),
+        "flood" => play_flood(&socket),
         "stat" => {
             for reply in operate(&socket, OperatorRequest::Stat) {
                 say(&format!("{reply:?}"));
@@ -449,6 +450,21 @@ fn play_client(socket: &Path) {
             }
         }
     }
+}
+
+/// Answers to a poll that nobody made, as fast as they are taken, without end.
+fn play_flood(socket: &Path) {
+    let client = RawClient::connect(socket).unwrap();
+    client.join(Join::default()).unwrap();
+    let told = encode(&ToManager::Told(Told {
+        poll: 77,
+        supply: Supply::default(),
+        figures: vidmm_wire::Figures::default(),
+        discards: Vec::new(),
+    }));
+    let told = told.unwrap();
+    say("flooding");
+    while client.send(&told).is_ok() {}
 }
 
 /// A server in a process of its own, until it is stopped by a signal or its input ends.
