@@ -18,11 +18,12 @@ const QUIET: (&str, &str) = ("VIDMM_PRESSURE", "off");
 
 /// Calls that must be refused, by program: at least so many are tried, so that a table cannot shrink
 /// unseen.
-const WRONG_CALLS: [(&str, usize); 4] = [
+const WRONG_CALLS: [(&str, usize); 5] = [
     ("bad_objects", 766),
     ("bad_create", 783),
     ("bad_lists", 1049),
     ("bad_destroy", 441),
+    ("bad_notices", 221),
 ];
 
 /// The ways through the documented case.
@@ -155,6 +156,15 @@ fn children_made_at_any_moment() {
 }
 
 #[test]
+fn functions_of_the_program_are_called_until_they_are_unregistered() {
+    if let Some(program) = Program::new("notices", &[]) {
+        assert_eq!(program.run(&["all"], &[QUIET]), "done\n");
+        let variables = [QUIET, ("VIDMM_AGENT", "off")];
+        assert_eq!(program.run(&["without-agent"], &variables), "done\n");
+    }
+}
+
+#[test]
 fn clean_under_the_address_and_undefined_behaviour_sanitizers() {
     if !can_sanitize() {
         return;
@@ -174,6 +184,9 @@ fn clean_under_the_address_and_undefined_behaviour_sanitizers() {
     }
     if let Some(program) = Program::new("fork", &SANITIZED) {
         program.run(&["10"], &[QUIET]);
+    }
+    if let Some(program) = Program::new("notices", &SANITIZED) {
+        program.run(&["all"], &[QUIET]);
     }
 }
 
