@@ -193,7 +193,7 @@ fn clean_under_the_address_and_undefined_behaviour_sanitizers() {
 /// The library must be instrumented, too, down to the standard library: what it cannot see there, the
 /// sanitizer takes for races.
 #[test]
-fn eight_threads_under_the_thread_sanitizer() {
+fn many_threads_under_the_thread_sanitizer() {
     let Some(sysroot) = printed("rustc", &["+nightly", "--print", "sysroot"]) else {
         return skipped("no nightly toolchain here, so no thread sanitizer");
     };
@@ -233,14 +233,17 @@ fn eight_threads_under_the_thread_sanitizer() {
         .join(host)
         .join("lib/librustc-nightly_rt.tsan.a");
     let folder = tempfile::tempdir().unwrap();
-    let program = link_with(&runtime, &target.join(host).join("debug"), folder.path());
+    let library = target.join(host).join("debug");
     let variables = [QUIET, THREADS_BUDGET, ("TSAN_OPTIONS", "halt_on_error=1")];
-    run(&program, &["300"], &variables);
+    for (name, argument) in [("threads", "300"), ("notices", "threads")] {
+        let program = link_with(name, &runtime, &library, folder.path());
+        run(&program, &[argument], &variables);
+    }
 }
 
-/// `threads.c`, instrumented, with this sanitizer's runtime and the library of this folder.
-fn link_with(runtime: &Path, library: &Path, folder: &Path) -> PathBuf {
-    let (object, program) = (folder.join("threads.o"), folder.join("threads"));
+/// A program of `tests/c`, instrumented, with this sanitizer's runtime and the library of this folder.
+fn link_with(name: &str, runtime: &Path, library: &Path, folder: &Path) -> PathBuf {
+    let (object, program) = (folder.join(format!("{name}.o")), folder.join(name));
     let compiled = Command::new("cc")
         .args([
             "-std=c11",
@@ -251,7 +254,7 @@ fn link_with(runtime: &Path, library: &Path, folder: &Path) -> PathBuf {
             "-I",
         ])
         .arg(root().join("include"))
-        .arg(root().join("crates/so/tests/c/threads.c"))
+        .arg(root().join(format!("crates/so/tests/c/{name}.c")))
         .arg("-o")
         .arg(&object)
         .output()
