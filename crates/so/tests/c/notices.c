@@ -572,7 +572,20 @@ static void wait_for_child(pid_t child)
     CHECK_EQUAL(status, 0);
 }
 
-static void fork_once(void)
+// The function runs in the parent, and so it does not here; what the parent had still to tell is its own
+// business.
+static void use_what_runs_elsewhere(void)
+{
+    CHECK_OK(end_budget(inherited_budget));
+    set_budget(&client, 3 * BYTES);
+    be_sure_that_all_is_told();
+    CHECK_EQUAL(calls_of(&inherited), 0);
+    set_budget(&client, 0);
+    wait_until_told(&inherited, 2 * BYTES);
+    CHECK_OK(end_trim(inherited_trim));
+}
+
+static void fork_once(void (*live)(void))
 {
     fflush(NULL);
     pid_t child = fork();
@@ -581,7 +594,7 @@ static void fork_once(void)
         alarm(WAIT_SECONDS);
         // The thread that may have had its lock is not here.
         inherited = new_seen();
-        use_inheritance();
+        live();
         _exit(0);
     }
     wait_for_child(child);
@@ -607,13 +620,15 @@ static void end_inheritance(void)
 static void children_have_the_registrations(void)
 {
     begin_inheritance();
-    fork_once();
-    // While the function runs, and the notice is not told yet to others.
+    D3DKMT_HANDLE allocation = create_one(client.device, 2 * BYTES);
+    fork_once(use_inheritance);
     hold(&inherited, 1);
-    set_budget(&client, 66 * BYTES);
+    set_budget(&client, BYTES);
     wait_until_inside(&inherited, 1);
-    fork_once();
+    fork_once(use_what_runs_elsewhere);
     hold(&inherited, 0);
+    wait_until_told(&inherited, BYTES); // the excess, too
+    CHECK_OK(destroy_list(client.device, &allocation, 1));
     end_inheritance();
 }
 
@@ -624,20 +639,10 @@ static void children_made_while_others_come_and_go(void)
     stop = 0;
     CHECK_EQUAL(pthread_create(&threads[0], NULL, change_the_budget, NULL), 0);
     CHECK_EQUAL(pthread_create(&threads[1], NULL, come_and_go, NULL), 0);
-    for (int i = 0; i < 20; i++) {
-        fflush(NULL);
-        pid_t child = fork();
-        CHECK(child >= 0);
-        if (child == 0) {
-            alarm(WAIT_SECONDS);
-            // Some registration of a thread that is not here may be left, with its context: as its
-            // device goes, so does that.
-            inherited = new_seen();
-            use_inheritance();
-            _exit(0);
-        }
-        wait_for_child(child);
-    }
+    // Some registration of a thread that is not there is left in a child, with its context: it ends
+    // with its device.
+    for (int i = 0; i < 20; i++)
+        fork_once(use_inheritance);
     CHECK_EQUAL(pthread_join(threads[1], NULL), 0);
     stop = 1;
     CHECK_EQUAL(pthread_join(threads[0], NULL), 0);
