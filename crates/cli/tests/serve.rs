@@ -7,7 +7,7 @@
     reason = "a test stops at a surprise, and says what it skips"
 )]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -121,6 +121,14 @@ fn is_granted(socket: &OwnedFd, request: u32) -> bool {
     }
 }
 
+fn scraped(metrics: &Path) -> String {
+    let mut stream = std::os::unix::net::UnixStream::connect(metrics).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
 fn refused(command: &mut Command, status: i32) -> String {
     let Output {
         status: ended,
@@ -188,14 +196,21 @@ fn signals_reload_and_stop_and_the_service_manager_is_told() {
         let length = notify.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     };
-    let file = dir.path().join("m.toml");
+    // As it often is: a link to a file elsewhere, which the sandbox must not hide.
+    let (file, link) = (dir.path().join("m.toml"), runtime.join("link.toml"));
+    std::os::unix::fs::symlink(&file, &link).unwrap();
     std::fs::write(&file, "budget = \"64M\"\n").unwrap();
+    let (metrics, textfile) = (dir.path().join("metrics.sock"), dir.path().join("out.prom"));
     let mut serving = Serving::start(
         vidmm()
             .env("XDG_RUNTIME_DIR", &runtime)
             .env("NOTIFY_SOCKET", dir.path().join("notify"))
             .args(["--log-format", "json", "--config"])
-            .arg(&file),
+            .arg(&link)
+            .arg("--metrics")
+            .arg(&metrics)
+            .arg("--metrics-textfile")
+            .arg(&textfile),
     );
     let sandbox = serving.until_logged("\"msg\":\"sandbox\"");
     println!("{sandbox}");
@@ -213,7 +228,8 @@ fn signals_reload_and_stop_and_the_service_manager_is_told() {
     let client = joined(&socket);
     assert!(is_granted(&client, 1));
 
-    std::fs::write(&file, "budget = \"32M\"\n").unwrap();
+    let with_user = "budget = \"32M\"\n[[client]]\nuser = \"root\"\nweight = 2\n";
+    std::fs::write(&file, with_user).unwrap();
     serving.signal(Signal::HUP);
     assert!(
         serving
@@ -228,11 +244,17 @@ fn signals_reload_and_stop_and_the_service_manager_is_told() {
     assert!(
         serving
             .until_logged("the old one holds")
-            .contains("m.toml:2:1")
+            .contains("link.toml:2:1")
     );
     assert!(told().contains("RELOADING=1") && told().contains("old configuration"));
     assert!(is_granted(&client, 2), "nobody was disconnected");
 
+    let figures = scraped(&metrics);
+    assert!(
+        figures.contains("vidmm_reloads_total{result=\"refused\"} 1"),
+        "{figures}"
+    );
+    until("figures are written", || textfile.exists());
     serving.signal(Signal::TERM);
     assert!(told().contains("STOPPING=1"));
     assert!(serving.child.wait().unwrap().success());
@@ -241,6 +263,7 @@ fn signals_reload_and_stop_and_the_service_manager_is_told() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(left, ["manager.sock.ledger"]);
+    assert!(!metrics.exists() && !textfile.exists());
 }
 
 #[test]

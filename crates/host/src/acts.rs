@@ -36,7 +36,8 @@ impl Server {
             Action::Forget { process } => {
                 let forgotten = self.ledger.forget(process);
                 self.count_failure(forgotten);
-                self.watched.remove(&self.epoll, process);
+                // Its name is still wanted for the log.
+                self.forgotten.push(process);
             }
             Action::Send {
                 connection,

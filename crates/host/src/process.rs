@@ -39,7 +39,8 @@ impl Processes {
     }
 
     fn read(&self, pid: u32, name: &str) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
+        // Read at once: the kernel makes the text anew for every small piece.
+        let mut bytes = Vec::with_capacity(4096);
         let file = File::open(self.path(pid, name)).ok()?;
         file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
         Some(bytes)

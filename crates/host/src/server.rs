@@ -70,6 +70,8 @@ pub struct Server {
     pub(crate) audited_at: Option<Millis>,
     pub(crate) stopping: bool,
     pub(crate) executables_hidden: bool,
+    /// Processes that the manager has forgotten, and that are not watched any more soon.
+    pub(crate) forgotten: Vec<ProcessId>,
 }
 
 impl Server {
@@ -157,6 +159,7 @@ impl Server {
             audited_at: None,
             stopping: false,
             executables_hidden: false,
+            forgotten: Vec::new(),
         };
         server.restore(past);
         Ok(server)
@@ -335,6 +338,9 @@ impl Server {
                 self.perform(action);
             }
             self.actions = actions;
+            for process in std::mem::take(&mut self.forgotten) {
+                self.watched.remove(&self.epoll, process);
+            }
         }
         self.metrics.changed = true;
         let charged = self.ledger.charged_bytes() > 0;

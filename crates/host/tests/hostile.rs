@@ -31,20 +31,18 @@ fn player() {
     common::play();
 }
 
-/// Rounds of asking and giving back within a time.
-fn honest_rounds(client: &RawClient, first_request: u32, time: Duration) -> u32 {
-    let end = Instant::now() + time;
-    let mut rounds = 0;
-    while Instant::now() < end {
-        client.ask(first_request + rounds, 1 << 16).unwrap();
+/// So many rounds of asking and giving back; how long they took. Each must end in time.
+fn honest_rounds(client: &RawClient, first_request: u32, rounds: u32) -> Duration {
+    let begin = Instant::now();
+    for round in 0..rounds {
+        client.ask(first_request + round, 1 << 16).unwrap();
         let ToClient::Credit(credit) = client.next() else {
-            panic!("no credit in round {rounds}");
+            panic!("no credit in round {round}");
         };
         let bytes = credit.granted_bytes;
         client.say(&ToManager::Returned { bytes }).unwrap();
-        rounds += 1;
     }
-    rounds
+    begin.elapsed()
 }
 
 /// A packet of noise, from a seed.
@@ -76,8 +74,7 @@ fn an_honest_client_keeps_its_rate_beside_floods() {
     let server = server_process(&socket, 64 * MIB);
     let client = RawClient::connect(&socket).unwrap();
     client.join(Join::default()).unwrap();
-    let time = Duration::from_millis(400);
-    let quiet = honest_rounds(&client, 1, time);
+    let quiet = honest_rounds(&client, 1, 200);
     let descriptors = descriptors_of(server.pid());
 
     let over = Arc::new(AtomicBool::new(false));
@@ -99,18 +96,15 @@ fn an_honest_client_keeps_its_rate_beside_floods() {
         })
         .collect();
     until("the floods run", || sent.load(Ordering::Relaxed) > 1000);
-    let beside = honest_rounds(&client, 1_000_000, time);
+    let beside = honest_rounds(&client, 1_000_000, 200);
     over.store(true, Ordering::Relaxed);
     for flood in floods {
         flood.join().unwrap();
     }
-    println!("{beside} rounds beside floods, {quiet} before");
     // Seven busy threads share the processors with this client and the manager: what is tested is
     // that nobody starves, not that nothing is felt.
-    assert!(
-        beside > 20 && beside > quiet / 200,
-        "{beside} rounds, {quiet} before"
-    );
+    println!("200 rounds beside floods in {beside:?}, before in {quiet:?}");
+    assert!(beside < PATIENCE / 2);
     until("descriptors return", || {
         descriptors_of(server.pid()) <= descriptors
     });
@@ -123,6 +117,7 @@ fn well_formed_floods_are_read_in_turns() {
     let server = server_process(&socket, 64 * MIB);
     let client = RawClient::connect(&socket).unwrap();
     client.join(Join::default()).unwrap();
+    let quiet = honest_rounds(&client, 1, 50);
     let variables = [
         ("PLAY", "flood".to_owned()),
         ("SOCKET", socket.display().to_string()),
@@ -131,9 +126,12 @@ fn well_formed_floods_are_read_in_turns() {
     for flood in &mut floods {
         assert_eq!(flood.line(), "flooding");
     }
-    let rounds = honest_rounds(&client, 1, Duration::from_millis(400));
-    println!("{rounds} rounds beside four floods that are well formed");
-    assert!(rounds > 20, "{rounds}");
+    let beside = honest_rounds(&client, 1000, 50);
+    println!(
+        "50 rounds beside four floods that are well formed in {beside:?}, before in {quiet:?}"
+    );
+    // Measured: five times; a hundred times that if a connection is read while it has anything.
+    assert!(beside < 100 * quiet.max(Duration::from_millis(10)));
     assert!(resident_of(server.pid()) < 64 * MIB);
     drop(floods);
     until("the floods are gone", || {
@@ -224,7 +222,7 @@ fn an_operator_that_does_not_read_is_not_read() {
             Err(Errno::AGAIN) => std::thread::yield_now(),
             Err(_) => break,
         }
-        assert!(sent < 1_000_000, "the manager reads without end");
+        assert!(sent < 5000, "the manager reads on");
     }
     assert_eq!(serving.stat().budget_bytes, 64 * MIB, "others are served");
 }

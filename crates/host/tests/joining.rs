@@ -84,6 +84,13 @@ fn a_dead_process_is_forgotten_and_one_without_connection_is_not() {
     until("the death is seen", || {
         serving.stat().charged_bytes < 16 * MIB
     });
+    let log = serving.log.lock().unwrap().clone();
+    let dead = log.iter().find(|line| line.contains("is dead")).unwrap();
+    assert!(
+        dead.contains(&format!("pid={} name=", child.pid())),
+        "{dead}"
+    );
+    assert!(dead.contains("name=joining"), "{dead}");
     assert!(serving.stat().charged_bytes >= 8 * MIB);
     let again = RawClient::connect(&serving.socket).unwrap();
     let welcome = again.join(Join::default()).unwrap();

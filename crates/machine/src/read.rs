@@ -19,7 +19,8 @@ const ECHO_CHARS_MAX: usize = 64;
 ///
 /// A cgroup may be removed between two reads; its files then answer `ENODEV`, which is absence too.
 pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, MachineError> {
-    let mut bytes = Vec::new();
+    // Most are short; without a start, a file is read in pieces of 32 bytes at first.
+    let mut bytes = Vec::with_capacity(4096);
     let read = File::open(path).and_then(|file| {
         let mut bounded = file.take(FILE_BYTES_MAX + 1);
         bounded.read_to_end(&mut bytes)

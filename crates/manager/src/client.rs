@@ -79,6 +79,8 @@ pub(crate) struct Client {
     pub(crate) disappointments: u32,
     /// What it says it could give is not built upon until then.
     pub(crate) doubted_until: Millis,
+    /// Until then its requests do not hold up others: one has, and came to nothing.
+    pub(crate) holds_up_from: Millis,
     /// How many of its requests wait.
     pub(crate) requests: u32,
     /// What it owes of standing orders that it has answered.
@@ -115,6 +117,7 @@ impl Client {
             responsive: true,
             disappointments: 0,
             doubted_until: Millis(0),
+            holds_up_from: Millis(0),
             requests: 0,
             owed: 0,
             resident: None,

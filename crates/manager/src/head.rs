@@ -227,6 +227,10 @@ impl Manager {
             self.refuse(seq, WhyNot::Short, actions);
             return true;
         }
+        if client.holds_up_from > self.now && !request.held_back {
+            self.queue.hold_back(seq);
+            return true;
+        }
         self.please_trim(request, actions);
         if let Some(request) = self.queue.get_mut(seq) {
             request.patient = true;

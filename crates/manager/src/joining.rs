@@ -264,7 +264,8 @@ impl Manager {
         if let Some(client) = self.clients.get_mut(process) {
             client.notice_wanted = true;
         }
-        self.budget_changed();
+        self.cut_reservations();
+        self.charges_changed();
     }
 
     /// What a client asks to have reserved, cut to what can be.
@@ -283,11 +284,23 @@ impl Manager {
         self.notices_wanted();
     }
 
-    /// Budget, terms or both are others: reservations that were asked for are cut to half the
-    /// budget, the newest processes' first, and what is charged too much is collected.
+    /// The budget is another one: everybody is told, and what is charged too much is collected.
     pub(crate) fn budget_changed(&mut self) {
+        self.cut_reservations();
+        for (_, client) in self.clients.iter_mut() {
+            client.notice_wanted = true;
+        }
+        self.charges_changed();
+    }
+
+    /// Reservations come to half the budget at most: what was asked for is cut, of the newest
+    /// processes first. What is configured stays.
+    fn cut_reservations(&mut self) {
         let half = u128::from(self.settings.budget_bytes / 2);
         let mut excess = self.clients.reserved().saturating_sub(half);
+        if excess == 0 {
+            return;
+        }
         let asked: Vec<(ProcessId, u64)> = (self.clients.iter())
             .map(|(process, client)| (process, client.asked_reservation()))
             .filter(|(_, bytes)| *bytes > 0)
@@ -297,10 +310,6 @@ impl Manager {
             excess -= u128::from(cut);
             self.clients.set_asked_reservation(process, bytes - cut);
         }
-        for (_, client) in self.clients.iter_mut() {
-            client.notice_wanted = true;
-        }
-        self.charges_changed();
     }
 
     /// Somebody's charge is another one, and so are budgets.

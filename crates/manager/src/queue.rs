@@ -9,6 +9,9 @@ use crate::event::{ConnectionId, Millis, ProcessId};
 /// What one level is worth, in milliseconds of waiting.
 const LEVEL_MS: u64 = 200;
 
+/// What being held back costs, in milliseconds of waiting: more than any request waits.
+const HELD_BACK_MS: u64 = 1 << 32;
+
 /// How urgent a request is: within the client's reservation, within its floor, other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
@@ -40,6 +43,8 @@ pub(crate) struct Request {
     pub(crate) cgroup_room: u64,
     /// What is planned to come from the client's own offered memory.
     pub(crate) own: u64,
+    /// Its client has held others up lately: it waits behind them.
+    pub(crate) held_back: bool,
     /// Since nothing is to be had now, it waits for others to offer.
     pub(crate) patient: bool,
     /// When it is to be looked at again, if nothing happens before.
@@ -51,7 +56,8 @@ pub(crate) struct Request {
 impl Request {
     fn key(&self, seq: u64) -> (u64, u64) {
         let head_start = LEVEL_MS * self.level as u64;
-        (self.arrived.0.saturating_add(head_start), seq)
+        let back = if self.held_back { HELD_BACK_MS } else { 0 };
+        (self.arrived.0.saturating_add(head_start + back), seq)
     }
 }
 
@@ -91,6 +97,15 @@ impl Queue {
 
     pub(crate) fn get(&self, seq: u64) -> Option<&Request> {
         self.rows.get(&seq)
+    }
+
+    /// Puts a request behind all others, also those that are still to come.
+    pub(crate) fn hold_back(&mut self, seq: u64) {
+        if let Some(request) = self.rows.get_mut(&seq) {
+            self.order.remove(&request.key(seq));
+            request.held_back = true;
+            self.order.insert(request.key(seq));
+        }
     }
 
     /// A request, to change what is not its place.

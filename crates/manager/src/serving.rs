@@ -21,6 +21,9 @@ const OWN_MS: u32 = 100;
 /// A request is over so many times `answer_ms` after its patience, whoever it waits for.
 const ANSWERS_AT_THE_END: u64 = 4;
 
+/// Whoever has held up others, and in vain, holds up nobody for so many times the patience.
+const HELD_BACK_PATIENCES: u64 = 4;
+
 /// So many requests behind the head are looked at in one go.
 const BEHIND_MOST: usize = 64;
 
@@ -51,6 +54,7 @@ impl Manager {
             level,
             cgroup_room: cgroup_room_bytes.unwrap_or(u64::MAX),
             own: 0,
+            held_back: false,
             patient: false,
             look_at: None,
             polls: None,
@@ -319,6 +323,15 @@ impl Manager {
         };
         if why == WhyNot::Short {
             self.please_trim(&request, actions);
+        }
+        let pause_ms = HELD_BACK_PATIENCES * u64::from(self.settings.patience_ms);
+        let from = self.after_ms(pause_ms);
+        if why == WhyNot::Short
+            && request.patient
+            && !request.held_back
+            && let Some(client) = self.clients.get_mut(request.process)
+        {
+            client.holds_up_from = from;
         }
         self.say_refused(&request, why, actions);
     }

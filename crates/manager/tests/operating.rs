@@ -352,3 +352,24 @@ fn operators_are_bounded() {
         .filter(|reply| matches!(reply, ToOperator::Done { .. }));
     assert_eq!(ends.count(), 64);
 }
+
+#[test]
+fn what_comes_late_is_not_counted_for_the_next_trim() {
+    let mut desk = Desk::bare(100);
+    desk.join(1, 50);
+    desk.join(2, 50);
+    desk.offers.insert(1, Offers::default().step(LOW, 3, 5, 5));
+    desk.operate(1, OperatorRequest::Trim { bytes: 5 * MIB });
+    let (_, late) = desk.orders()[0];
+    desk.until(200);
+    assert_eq!(desk.told(), [done(0, 5)]);
+    desk.offers.insert(2, Offers::default().step(LOW, 3, 5, 7));
+    desk.operate(1, OperatorRequest::Trim { bytes: 7 * MIB });
+    let orders = desk.orders();
+    assert_eq!(orders.len(), 1);
+    desk.answer(1, late.order, 5);
+    assert_eq!(desk.charge(1), 45);
+    assert_eq!(desk.told(), []);
+    desk.answer(2, orders[0].1.order, 7);
+    assert_eq!(desk.told(), [done(7, 0)]);
+}

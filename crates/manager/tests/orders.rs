@@ -279,3 +279,32 @@ fn what_comes_back_short_is_asked_of_others() {
     desk.answer(2, 2, 6);
     assert_eq!(desk.credits().len(), 1);
 }
+
+#[test]
+fn whoever_owes_an_answer_to_an_order_does_not_get_by_with_figures() {
+    let (mut desk, newcomer) = holders(&[60, 40]);
+    desk.offers
+        .insert(1, Offers::default().step(LOW, 3, 5000, 60));
+    desk.ask(newcomer, 10);
+    let (_, order) = desk.orders()[0];
+    let offers = desk.offers.remove(&1).expect("is there");
+    desk.until(50);
+    desk.operate(1, OperatorRequest::Stat);
+    desk.until(99);
+    let polls = desk.take(|action| match action {
+        Action::Send {
+            connection,
+            message: ToClient::Poll(poll),
+        } if connection.0 == 1 => Some(*poll),
+        _ => None,
+    });
+    desk.until(120);
+    assert_eq!(desk.manager.summary(Millis(0)).unresponsive, 1);
+    // It answers what was asked later, and not the order.
+    for poll in polls {
+        desk.tell(1, poll, offers.clone());
+    }
+    assert_eq!(desk.manager.summary(Millis(0)).unresponsive, 1);
+    desk.answer(1, order.order, 0);
+    assert_eq!(desk.manager.summary(Millis(0)).unresponsive, 0);
+}

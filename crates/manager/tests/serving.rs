@@ -403,3 +403,88 @@ fn an_unrecorded_grant_is_none() {
     });
     assert_eq!(desk.charge(1), 10, "it was said once");
 }
+
+#[test]
+fn a_charge_grows_once_in_a_call() {
+    let mut desk = Desk::bare(100);
+    desk.join(1, 0);
+    desk.join(2, 100);
+    for _ in 0..3 {
+        desk.ask(1, 10);
+    }
+    // The ledger may not take the first: what the others are of is not known before it did.
+    let returned = ToManager::Returned { bytes: 30 * MIB };
+    let actions = desk.message(2, returned);
+    let grants = |actions: &[Action]| {
+        let grants = actions.iter();
+        grants
+            .filter(|action| matches!(action, Action::Grant { .. }))
+            .count()
+    };
+    assert_eq!(grants(&actions), 1);
+    let charged_bytes = 0;
+    let process = process(1);
+    let actions = desk.say(Event::Unrecorded {
+        process,
+        charged_bytes,
+    });
+    assert_eq!(grants(&actions), 0);
+    assert_eq!(desk.charge(1), 0);
+    desk.settle();
+    assert_eq!(desk.charge(1), 22, "two, and what the last one gets beside");
+}
+
+#[test]
+fn no_request_waits_for_ever_behind_others_that_are_served() {
+    let mut desk = Desk::bare(100);
+    desk.join(1, 100);
+    desk.join(2, 0);
+    desk.offers
+        .insert(1, Offers::default().step(NORMAL, 1, 1, 100));
+    for _ in 0..20 {
+        desk.ask(2, 2);
+    }
+    // Whoever gives takes all the time it may.
+    let mut refused_at = 0;
+    while desk.manager.summary(Millis(0)).waiting > 0 {
+        let orders = desk.orders();
+        desk.until(desk.now + 99);
+        for (n, order) in orders {
+            desk.answer_bytes(n, order.order, order.bytes);
+        }
+        if !desk.refusals().is_empty() {
+            refused_at = desk.now;
+        }
+        assert!(desk.now < 1000);
+    }
+    assert!((900..1000).contains(&refused_at), "{refused_at}");
+    assert!(desk.credits().len() >= 8);
+}
+
+#[test]
+fn whoever_asks_for_too_much_again_and_again_holds_others_up_once() {
+    let mut desk = Desk::bare(100);
+    desk.join(1, 10);
+    desk.join(2, 80);
+    desk.join(3, 0);
+    desk.ask(1, 90);
+    let behind = desk.ask(3, 5);
+    desk.until(100);
+    assert_eq!(desk.credits(), [], "the 10 that are free are the head's");
+    desk.until(600);
+    assert_eq!(
+        desk.credits().len(),
+        1,
+        "{behind} is served when the head was refused"
+    );
+    desk.refusals();
+    for _ in 0..3 {
+        let too_much = desk.ask(1, 90);
+        desk.until(desk.now + 50);
+        assert_eq!(desk.refusals(), [], "it waits as others do");
+        desk.ask(3, 1);
+        assert_eq!(desk.credits().len(), 1, "but holds up nobody");
+        desk.until(desk.now + 550);
+        assert_eq!(desk.refusals(), [(too_much, WhyNot::Short)]);
+    }
+}

@@ -485,6 +485,10 @@ impl Works {
             return Ok(());
         };
         for event in ready {
+            if self.stop.load(Ordering::Acquire) {
+                // Perhaps in a child, where these descriptors are others'.
+                break;
+            }
             let (flags, data) = (event.flags, event.data.u64());
             match data {
                 WAKE => {

@@ -6,14 +6,15 @@
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 use vidmm_machine::BudgetSpec;
 use vidmm_pool::{
-    AgentMode, Class, Handle, LinuxKernel, Outcome, Pool, PoolOptions, Reason, Request, State,
+    AgentMode, Class, Handle, LinuxKernel, Notice, Outcome, Pool, PoolOptions, Reason, Request,
+    State,
 };
 
 const MIB: u64 = 1 << 20;
@@ -115,6 +116,19 @@ fn given_because(pool: &Pool, reason: Reason) -> u64 {
     pool.stats_now().discarded_bytes_by_reason[place.unwrap()]
 }
 
+/// How much the program was asked to trim, each time.
+fn trims_asked(pool: &Pool) -> Arc<Mutex<Vec<u64>>> {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    pool.subscribe(move |notice| {
+        if let Notice::PleaseTrim { bytes } = notice {
+            noted.lock().unwrap().push(bytes);
+        }
+    })
+    .unwrap();
+    asked
+}
+
 fn wait_readable(fd: BorrowedFd<'_>) {
     let timeout = Timespec {
         tv_sec: 10,
@@ -137,6 +151,7 @@ fn expect_given(reason: Reason, lack_bytes: u64, press: fn(&Machine, u64), relax
     let pool = machine.pool(AgentMode::Host);
     let pieces = written(&pool, 32);
     let (committed, offered) = pieces.split_at(16);
+    let asked = trims_asked(&pool);
     pool.offer_list(offered, Class::Normal).unwrap();
     let full = resident(&pool);
     assert_eq!(full, 32 * PIECE_BYTES);
@@ -162,8 +177,14 @@ fn expect_given(reason: Reason, lack_bytes: u64, press: fn(&Machine, u64), relax
     }
     // What is not offered does not go, however hard it presses.
     pool.trim(u64::MAX).unwrap();
+    pool.agent_run().unwrap();
+    assert_eq!(*asked.lock().unwrap(), [], "what was offered sufficed");
     press(&machine, GIB);
     check(&pool);
+    // But the program is asked for it.
+    pool.agent_run().unwrap();
+    assert_eq!(asked.lock().unwrap().len(), 1);
+    assert!(asked.lock().unwrap()[0] > 0);
     for (number, &handle) in (0..).zip(committed) {
         assert_eq!(pool.state(handle), Ok(State::Committed));
         assert!(is_written(&pool, handle, number));

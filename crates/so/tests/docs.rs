@@ -39,7 +39,9 @@ fn answers(function: &str) -> &'static [&'static str] {
         | "D3DKMTDestroyAllocation2"
         | "D3DKMTOfferAllocations"
         | "D3DKMTReclaimAllocations"
-        | "D3DKMTReclaimAllocations2" => &["STATUS_NO_MEMORY"],
+        | "D3DKMTReclaimAllocations2"
+        | "D3DKMTRegisterBudgetChangeNotification"
+        | "D3DKMTRegisterTrimNotification" => &["STATUS_NO_MEMORY"],
         "D3DKMTLock2" => &["STATUS_GRAPHICS_TOO_MANY_REFERENCES"],
         _ => &[],
     }

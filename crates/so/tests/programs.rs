@@ -18,11 +18,12 @@ const QUIET: (&str, &str) = ("VIDMM_PRESSURE", "off");
 
 /// Calls that must be refused, by program: at least so many are tried, so that a table cannot shrink
 /// unseen.
-const WRONG_CALLS: [(&str, usize); 4] = [
+const WRONG_CALLS: [(&str, usize); 5] = [
     ("bad_objects", 766),
     ("bad_create", 783),
     ("bad_lists", 1049),
     ("bad_destroy", 441),
+    ("bad_notices", 221),
 ];
 
 /// The ways through the documented case.
@@ -155,6 +156,15 @@ fn children_made_at_any_moment() {
 }
 
 #[test]
+fn functions_of_the_program_are_called_until_they_are_unregistered() {
+    if let Some(program) = Program::new("notices", &[]) {
+        assert_eq!(program.run(&["all"], &[QUIET]), "done\n");
+        let variables = [QUIET, ("VIDMM_AGENT", "off")];
+        assert_eq!(program.run(&["without-agent"], &variables), "done\n");
+    }
+}
+
+#[test]
 fn clean_under_the_address_and_undefined_behaviour_sanitizers() {
     if !can_sanitize() {
         return;
@@ -175,12 +185,15 @@ fn clean_under_the_address_and_undefined_behaviour_sanitizers() {
     if let Some(program) = Program::new("fork", &SANITIZED) {
         program.run(&["10"], &[QUIET]);
     }
+    if let Some(program) = Program::new("notices", &SANITIZED) {
+        program.run(&["all"], &[QUIET]);
+    }
 }
 
 /// The library must be instrumented, too, down to the standard library: what it cannot see there, the
 /// sanitizer takes for races.
 #[test]
-fn eight_threads_under_the_thread_sanitizer() {
+fn many_threads_under_the_thread_sanitizer() {
     let Some(sysroot) = printed("rustc", &["+nightly", "--print", "sysroot"]) else {
         return skipped("no nightly toolchain here, so no thread sanitizer");
     };
@@ -220,14 +233,17 @@ fn eight_threads_under_the_thread_sanitizer() {
         .join(host)
         .join("lib/librustc-nightly_rt.tsan.a");
     let folder = tempfile::tempdir().unwrap();
-    let program = link_with(&runtime, &target.join(host).join("debug"), folder.path());
+    let library = target.join(host).join("debug");
     let variables = [QUIET, THREADS_BUDGET, ("TSAN_OPTIONS", "halt_on_error=1")];
-    run(&program, &["300"], &variables);
+    for (name, argument) in [("threads", "300"), ("notices", "threads")] {
+        let program = link_with(name, &runtime, &library, folder.path());
+        run(&program, &[argument], &variables);
+    }
 }
 
-/// `threads.c`, instrumented, with this sanitizer's runtime and the library of this folder.
-fn link_with(runtime: &Path, library: &Path, folder: &Path) -> PathBuf {
-    let (object, program) = (folder.join("threads.o"), folder.join("threads"));
+/// A program of `tests/c`, instrumented, with this sanitizer's runtime and the library of this folder.
+fn link_with(name: &str, runtime: &Path, library: &Path, folder: &Path) -> PathBuf {
+    let (object, program) = (folder.join(format!("{name}.o")), folder.join(name));
     let compiled = Command::new("cc")
         .args([
             "-std=c11",
@@ -238,7 +254,7 @@ fn link_with(runtime: &Path, library: &Path, folder: &Path) -> PathBuf {
             "-I",
         ])
         .arg(root().join("include"))
-        .arg(root().join("crates/so/tests/c/threads.c"))
+        .arg(root().join(format!("crates/so/tests/c/{name}.c")))
         .arg("-o")
         .arg(&object)
         .output()

@@ -1,11 +1,14 @@
 //! Clients and their manager, killed, stopped and continued at random: what they have is right, and
 //! all of them together have no more than the budget, as the kernel counts it.
 //!
+//! And clients that mean harm (`siege`).
+//!
 //! For `VIDMM_KILL_SECONDS` (5 unless set), from `VIDMM_KILL_SEED` (1 unless set).
 
 #![cfg(target_os = "linux")]
 
 mod process;
+mod siege;
 mod worker;
 
 use std::time::{Duration, Instant};
@@ -27,6 +30,7 @@ fn from_environment(name: &str, usual: u64) -> u64 {
 fn another_process() {
     match std::env::var("VIDMM_TEST_ROLE").as_deref() {
         Ok("worker") => worker::work(),
+        Ok("attacker") => siege::attack(),
         Ok("manager") => process::manage(BUDGET_BYTES),
         _ => {}
     }
@@ -100,8 +104,8 @@ fn pause(random: &mut Pcg64Mcg, most_ms: u64) {
     std::thread::sleep(Duration::from_millis(random.next_u64() % most_ms));
 }
 
-/// All workers stand still: then the sum is of one instant.
-fn snapshot(workers: &mut [Worker], done: &mut Done) {
+/// Of those that are not stopped anyway, all stand still: then the sum is of one instant.
+fn snapshot_of(workers: &mut [Worker]) -> u64 {
     let running: Vec<&mut Worker> = workers.iter_mut().filter(|w| !w.is_stopped()).collect();
     for worker in &running {
         worker.halt();
@@ -115,6 +119,11 @@ fn snapshot(workers: &mut [Worker], done: &mut Done) {
     }
     let sum: u64 = sums.iter().sum();
     assert!(sum <= BUDGET_BYTES, "{sum} of {BUDGET_BYTES}: {sums:?}");
+    sum
+}
+
+fn snapshot(workers: &mut [Worker], done: &mut Done) {
+    let sum = snapshot_of(workers);
     done.snapshots += 1;
     done.peak_bytes = done.peak_bytes.max(sum);
 }

@@ -74,6 +74,17 @@ impl Manager {
     pub(crate) fn go_on(&self) {
         send(&self.child, Signal::CONT);
     }
+
+    /// All that the kernel counts for it, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/statm", self.child.id());
+        let text = std::fs::read_to_string(path).expect("it lives");
+        let pages = text
+            .split(' ')
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok());
+        pages.expect("a number") * rustix::param::page_size() as u64
+    }
 }
 
 impl Drop for Manager {
@@ -206,6 +217,54 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A hostile client in a process of its own.
+#[derive(Debug)]
+pub(crate) struct Attacker {
+    child: Child,
+    counts: Arc<[AtomicU64; 2]>,
+}
+
+impl Attacker {
+    pub(crate) fn start(socket: &Path, seed: u64) -> Self {
+        let mut child = this_program("attacker", socket)
+            .env("VIDMM_TEST_SEED", seed.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        assert_eq!(first_word(&mut lines), "ready");
+        let counts: Arc<[AtomicU64; 2]> = Arc::default();
+        let counted = Arc::clone(&counts);
+        thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                let said = line.strip_prefix(MARK).unwrap_or_default();
+                for (word, count) in said.split(' ').zip(&*counted) {
+                    count.store(word.parse().unwrap_or(0), Ordering::Relaxed);
+                }
+            }
+        });
+        Attacker { child, counts }
+    }
+
+    pub(crate) fn messages(&self) -> u64 {
+        self.counts[0].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn connections(&self) -> u64 {
+        self.counts[1].load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Attacker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let status = self.child.wait().expect("it is waited for once");
+        if !thread::panicking() {
+            assert!(status.code().is_none(), "an attacker gave up: {status}");
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! What a client does: it fills memory, offers it, takes it back, and looks at every word.
 
+#![allow(unsafe_code)]
+
 use std::fmt::Write as _;
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
+use rustix::process::{Pid, WaitOptions, waitpid};
 use vidmm::{Class, Committed, Error, Offered, Pool, Reclaimed};
 
 use crate::process::MARK;
@@ -12,6 +15,10 @@ use crate::process::MARK;
 const PLACES: usize = 64;
 /// Sizes are so many pages at most.
 const PAGES_MAX: usize = 128;
+/// About one of so many steps makes a child.
+const FORK_EVERY: u32 = 400;
+/// A child works for so long.
+const CHILD_STEPS: u64 = 40;
 /// It is told how far it is after so many steps.
 const STEPS: u64 = 10;
 
@@ -36,28 +43,70 @@ pub(crate) fn work() {
     }
     println!("\n{MARK}{ranges}");
     let mut places: Vec<Place> = (0..PLACES).map(|_| Place::Empty).collect();
+    let mut child = None;
     for step in 0_u64.. {
         if step % STEPS == 0 {
             println!("{MARK}{step}");
         }
-        let one = (random.next_u32() as usize) % PLACES;
-        let place = std::mem::replace(&mut places[one], Place::Empty);
-        places[one] = match place {
-            Place::Empty => allocate(&pool, &mut random),
-            Place::InUse(memory, seed) => {
-                check(&memory, seed);
-                match random.next_u32() % 8 {
-                    0 => Place::Empty,
-                    1 => Place::InUse(memory, seed),
-                    class => Place::Idle(memory.offer(class_of(class)), seed),
+        if child.is_none() && random.next_u32() % FORK_EVERY == 0 {
+            child = fork(&pool, &mut places, &mut random);
+        }
+        reap(&mut child);
+        work_once(&pool, &mut places, &mut random);
+    }
+}
+
+fn work_once(pool: &Pool, places: &mut [Place], random: &mut Pcg64Mcg) {
+    let one = (random.next_u32() as usize) % PLACES;
+    let place = std::mem::replace(&mut places[one], Place::Empty);
+    places[one] = match place {
+        Place::Empty => allocate(pool, random),
+        Place::InUse(memory, seed) => {
+            check(&memory, seed);
+            match random.next_u32() % 8 {
+                0 => Place::Empty,
+                1 => Place::InUse(memory, seed),
+                class => Place::Idle(memory.offer(class_of(class)), seed),
+            }
+        }
+        Place::Idle(offered, _) if random.next_u32() % 16 == 0 => {
+            drop(offered);
+            Place::Empty
+        }
+        Place::Idle(offered, seed) => reclaim(offered, seed),
+    };
+}
+
+/// Makes a child, which has a copy of everything, joins as a client of its own when it needs memory,
+/// and ends after a while.
+fn fork(pool: &Pool, places: &mut [Place], random: &mut Pcg64Mcg) -> Option<Pid> {
+    // SAFETY: the child uses this thread's data, the pool, which is made for it, and the allocator,
+    // which the C library makes whole in children.
+    match unsafe { libc::fork() } {
+        0 => {
+            for place in places.iter() {
+                if let Place::InUse(memory, seed) = place {
+                    check(memory, *seed);
                 }
             }
-            Place::Idle(offered, _) if random.next_u32() % 16 == 0 => {
-                drop(offered);
-                Place::Empty
+            for _ in 0..CHILD_STEPS {
+                work_once(pool, places, random);
             }
-            Place::Idle(offered, seed) => reclaim(offered, seed),
-        };
+            // SAFETY: it ends the process.
+            unsafe { libc::_exit(0) }
+        }
+        child => Pid::from_raw(child),
+    }
+}
+
+/// A child that has ended must have found nothing wrong.
+fn reap(child: &mut Option<Pid>) {
+    let Some(pid) = *child else {
+        return;
+    };
+    if let Ok(Some((_, status))) = waitpid(Some(pid), WaitOptions::NOHANG) {
+        assert_eq!(status.exit_status(), Some(0), "a child: {status:?}");
+        *child = None;
     }
 }
 

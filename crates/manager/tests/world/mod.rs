@@ -306,6 +306,13 @@ impl World {
                 "{process:?} is counted at {} and recorded at {recorded:?}",
                 row.charged_bytes
             );
+            if !self.plan.ledger_faults {
+                assert_eq!(
+                    recorded,
+                    Some(row.charged_bytes),
+                    "what sinks is recorded, too"
+                );
+            }
             sum += row.charged_bytes;
             rows.insert(process, (row.charged_bytes, row.joined));
         }

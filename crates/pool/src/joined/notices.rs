@@ -45,15 +45,22 @@ pub(crate) struct Notices {
 #[derive(Default)]
 struct Inner {
     last_id: u64,
-    subscribers: Vec<(SubscriptionId, Callback)>,
+    /// In the order of their numbers.
+    subscribers: Vec<Subscriber>,
     runner: Option<ThreadId>,
-    /// Not yet told to the subscribers, and not yet taken by whoever has the descriptor: the newest
-    /// budget, the largest trim.
-    untold: Waiting,
+    /// Not yet taken by whoever has the descriptor.
     untaken: Waiting,
     descriptor: Option<OwnedFd>,
 }
 
+struct Subscriber {
+    id: SubscriptionId,
+    callback: Callback,
+    /// What it is not told yet. Of its own: what was before it came is no news to it.
+    untold: Waiting,
+}
+
+/// The newest budget, the largest trim.
 #[derive(Debug, Clone, Copy, Default)]
 struct Waiting {
     budget_bytes: Option<u64>,
@@ -68,21 +75,34 @@ impl Waiting {
         }
     }
 
-    fn take(&mut self) -> Vec<Notice> {
-        let waiting = std::mem::take(self);
-        let budget = waiting
-            .budget_bytes
-            .map(|budget_bytes| Notice::BudgetChanged { budget_bytes });
-        let trim = waiting.trim_bytes.map(|bytes| Notice::PleaseTrim { bytes });
-        budget.into_iter().chain(trim).collect()
+    fn take_one(&mut self) -> Option<Notice> {
+        let budget = self.budget_bytes.take();
+        match budget.map(|budget_bytes| Notice::BudgetChanged { budget_bytes }) {
+            None => {
+                let trim = self.trim_bytes.take();
+                trim.map(|bytes| Notice::PleaseTrim { bytes })
+            }
+            budget => budget,
+        }
     }
 }
 
 impl Inner {
     /// Where a subscription is; they are in the order of their numbers.
     fn place_of(&self, id: SubscriptionId) -> Option<usize> {
-        let place = self.subscribers.binary_search_by_key(&id, |(id, _)| *id);
+        let place = self.subscribers.binary_search_by_key(&id, |it| it.id);
         place.ok()
+    }
+
+    /// Something that is not told yet, and whom to tell: the first after `last`, in a circle, so
+    /// that everybody's turn comes.
+    fn next_to_tell(&mut self, last: SubscriptionId) -> Option<(SubscriptionId, Callback, Notice)> {
+        let start = self.subscribers.partition_point(|it| it.id <= last);
+        let (before, after) = self.subscribers.split_at_mut(start);
+        after.iter_mut().chain(before).find_map(|it| {
+            let notice = it.untold.take_one()?;
+            Some((it.id, Arc::clone(&it.callback), notice))
+        })
     }
 }
 
@@ -105,7 +125,9 @@ impl Notices {
         self.running.store(0, Ordering::Release);
         let mut inner = self.inner();
         inner.runner = None;
-        inner.untold = Waiting::default();
+        for subscriber in &mut inner.subscribers {
+            subscriber.untold = Waiting::default();
+        }
         inner.untaken = Waiting::default();
         if let Some(descriptor) = inner.descriptor.take() {
             crate::fork::close_copy(descriptor.as_fd());
@@ -130,7 +152,11 @@ impl<K: Kernel> Pool<K> {
         let mut inner = self.notices.inner();
         inner.last_id += 1;
         let id = SubscriptionId(inner.last_id);
-        inner.subscribers.push((id, Arc::new(callback)));
+        inner.subscribers.push(Subscriber {
+            id,
+            callback: Arc::new(callback),
+            untold: Waiting::default(),
+        });
         Ok(id)
     }
 
@@ -191,7 +217,7 @@ impl<K: Kernel> Pool<K> {
         if let Some(descriptor) = &inner.descriptor {
             let _ = rustix::io::read(descriptor, &mut [0; 8]);
         }
-        inner.untaken.take()
+        std::iter::from_fn(|| inner.untaken.take_one()).collect()
     }
 
     /// Something to tell. The agent does it soon. Inside the gate.
@@ -224,8 +250,8 @@ impl<K: Kernel> Pool<K> {
             inner.untaken.add(notice);
         }
         let is_wanted = !inner.subscribers.is_empty();
-        if is_wanted {
-            inner.untold.add(notice);
+        for subscriber in &mut inner.subscribers {
+            subscriber.untold.add(notice);
         }
         drop(inner);
         // In a child made by `fork` the agent is not there yet. Where it cannot be started, nobody
@@ -238,37 +264,23 @@ impl<K: Kernel> Pool<K> {
     /// The agent's part: tells what is not told yet. Outside the gate, since callbacks may use the
     /// pool.
     pub(crate) fn tell_notices(&self) {
-        loop {
-            let (notices, subscribers) = {
-                let _inside = self.gate.enter();
-                let mut inner = self.notices.inner();
-                inner.runner = Some(std::thread::current().id());
-                (inner.untold.take(), inner.subscribers.clone())
-            };
-            if notices.is_empty() {
-                return;
-            }
-            for notice in notices {
-                for (id, callback) in &subscribers {
-                    self.tell(*id, callback, notice);
-                }
-            }
+        let mut last = SubscriptionId(0);
+        while let Some((id, callback, notice)) = self.begin_to_tell(last) {
+            // A panic in it is its program's; the agent goes on.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback(notice)));
+            self.notices.running.store(0, Ordering::Release);
+            last = id;
         }
     }
 
-    fn tell(&self, id: SubscriptionId, callback: &Callback, notice: Notice) {
-        {
-            // Announced under the lock, so that who unsubscribes either finds it running or has
-            // ended it before.
-            let _inside = self.gate.enter();
-            let inner = self.notices.inner();
-            if inner.place_of(id).is_none() {
-                return;
-            }
-            self.notices.running.store(id.0, Ordering::Release);
-        }
-        // A panic in it is its program's; the agent goes on.
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback(notice)));
-        self.notices.running.store(0, Ordering::Release);
+    /// Announces under the lock which callback runs, so that whoever unsubscribes either finds it
+    /// running or has ended it before.
+    fn begin_to_tell(&self, last: SubscriptionId) -> Option<(SubscriptionId, Callback, Notice)> {
+        let _inside = self.gate.enter();
+        let mut inner = self.notices.inner();
+        inner.runner = Some(std::thread::current().id());
+        let next = inner.next_to_tell(last)?;
+        self.notices.running.store(next.0.0, Ordering::Release);
+        Some(next)
     }
 }

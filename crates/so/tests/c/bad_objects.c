@@ -183,10 +183,12 @@ static void query_video_memory_info(void)
     // Two of the device's own, a member of its resource, and two of the other device.
     CHECK_EQUAL(args.CurrentUsage, 5 * BYTES);
     CHECK_EQUAL(args.CurrentReservation, 0);
-    CHECK_EQUAL(args.AvailableForReservation, 0);
+    CHECK_EQUAL(args.AvailableForReservation, world.budget / 2);
     args.MemorySegmentGroup = D3DKMT_MEMORY_SEGMENT_GROUP_NON_LOCAL;
     right(&QueryVideoMemoryInfo, &args);
     CHECK_EQUAL(args.CurrentUsage, 0);
+    CHECK_EQUAL(args.CurrentReservation, 0);
+    CHECK_EQUAL(args.AvailableForReservation, 0);
 }
 
 // --------------------------------------------------------------------------------------- escapes

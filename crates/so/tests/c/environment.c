@@ -88,6 +88,35 @@ static void every_allocation_call(NTSTATUS expected)
     REFUSES(D3DKMTReclaimAllocations2(&reclaim2), expected);
 }
 
+static void be_told(const D3DKMT_BUDGETCHANGENOTIFICATION *change)
+{
+    (void)change;
+}
+
+static void be_asked(D3DKMT_TRIMNOTIFICATION *trim)
+{
+    (void)trim;
+}
+
+static void every_notice_call(NTSTATUS expected)
+{
+    D3DKMT_CHANGEVIDEOMEMORYRESERVATION reserve = {.hAdapter = 1};
+    D3DKMT_REGISTERBUDGETCHANGENOTIFICATION budget = {.hDevice = 1, .Callback = be_told};
+    D3DKMT_REGISTERTRIMNOTIFICATION trim = {
+        .AdapterLuid = {VIDMM_ADAPTER_LUID_LOW, VIDMM_ADAPTER_LUID_HIGH},
+        .hDevice = 1,
+        .Callback = be_asked,
+    };
+    D3DKMT_UNREGISTERBUDGETCHANGENOTIFICATION end_budget = {.Handle = &budget};
+    D3DKMT_UNREGISTERTRIMNOTIFICATION end_trim = {.Handle = &trim};
+    REFUSES(D3DKMTChangeVideoMemoryReservation(&reserve), expected);
+    REFUSES(D3DKMTRegisterBudgetChangeNotification(&budget), expected);
+    REFUSES(D3DKMTUnregisterBudgetChangeNotification(&end_budget), expected);
+    REFUSES(D3DKMTRegisterTrimNotification(&trim), expected);
+    REFUSES(D3DKMTUnregisterTrimNotification(&end_trim), expected);
+    CHECK(budget.Handle == NULL && trim.Handle == NULL);
+}
+
 // ---------------------------------------------------------------------------------------- left out
 
 static void live_left_out(const struct client *client)
@@ -97,6 +126,7 @@ static void live_left_out(const struct client *client)
     CHECK_EQUAL(handle, 0x5A5A5A5A);
     every_object_call(STATUS_DEVICE_REMOVED);
     every_allocation_call(STATUS_DEVICE_REMOVED);
+    every_notice_call(STATUS_DEVICE_REMOVED);
     _exit(0);
 }
 
@@ -122,6 +152,7 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "unusable") == 0) {
         every_object_call(STATUS_UNSUCCESSFUL);
         every_allocation_call(STATUS_UNSUCCESSFUL);
+        every_notice_call(STATUS_UNSUCCESSFUL);
         printf("refused calls: %u\n", refused);
     } else {
         CHECK(strcmp(argv[1], "left-out") == 0);
