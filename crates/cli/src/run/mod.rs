@@ -92,12 +92,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     // From here on signals are the command's business.
     let signals = signals::Caught::catch()?;
     let began = Instant::now();
-    let child = match command::start(&args.command, &socket) {
+    let mut child = match command::start(&args.command, &socket) {
         Ok(child) => child,
         Err(not_started) => return Ok(complain(&not_started)),
     };
-    let forwarding = Forwarding::begin(signals, &child)?;
-    let watch = Watch::begin(&socket)?;
+    let begun = Forwarding::begin(signals, &child)
+        .and_then(|forwarding| Ok((forwarding, Watch::begin(&socket)?)));
+    let (forwarding, watch) = match begun {
+        Ok(begun) => begun,
+        Err(failure) => {
+            // It would be without its signals, and soon without its manager.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(failure);
+        }
+    };
     let ended = command::wait(child)?;
     let elapsed = began.elapsed();
     drop(forwarding);
