@@ -11,8 +11,9 @@ mod fake;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -56,13 +57,17 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A manager with two clients that gave and took.
+/// A name that takes a wide screen.
+const LONG_NAME: &str = "a-process-with-a-long-name";
+
+/// A manager with three clients, of which two gave and took.
 fn manager() -> FakeManager {
     FakeManager::answering(|request| match request {
         OperatorRequest::Stat => vec![
             ToOperator::Summary(summary()),
             ToOperator::Client(client(4711, "viewer", 68 << 20)),
             ToOperator::Client(client(4712, "editor", 700 << 20)),
+            ToOperator::Client(client(4713, LONG_NAME, 1 << 20)),
             done(),
         ],
         OperatorRequest::Events { newest } => {
@@ -154,7 +159,7 @@ fn stat_has_json_for_programs() {
     let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["schema"], "vidmm.stat/1");
     assert_eq!(value["charged_bytes"], 768 << 20);
-    assert_eq!(value["clients"].as_array().unwrap().len(), 2);
+    assert_eq!(value["clients"].as_array().unwrap().len(), 3);
     assert_eq!(value["events"].as_array().unwrap().len(), 3);
     assert_eq!(value["discards"][0]["beneficiary_pid"], 4712);
 }
@@ -257,6 +262,16 @@ fn top_without_a_terminal_points_to_stat() {
     assert!(failed.stdout.is_empty());
 }
 
+fn resize(side: impl AsFd, columns: u16, rows: u16) {
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(side, size).unwrap();
+}
+
 /// `vidmm top` on a terminal of 80 columns and 24 lines.
 struct OnTerminal {
     child: Child,
@@ -283,24 +298,36 @@ impl OnTerminal {
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
         let name = OsString::from_vec(name.into_bytes());
-        let side = File::options().read(true).write(true).open(name).unwrap();
-        let size = Winsize {
-            ws_row: 24,
-            ws_col: 80,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&side, size).unwrap();
+        let side = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOCTTY)
+            .open(&name)
+            .unwrap();
+        resize(&side, 80, 24);
         let before = tcgetattr(&side).unwrap();
-        let stream = || Stdio::from(side.try_clone().unwrap());
-        let child = vidmm(arguments)
+        // A session of its own, which the terminal belongs to from its first opening on.
+        let script = "terminal=$1; shift; exec <\"$terminal\" >\"$terminal\" 2>&1; exec \"$@\"";
+        let program = env!("CARGO_BIN_EXE_vidmm");
+        let started = Command::new("setsid")
+            .args(["sh", "-c", script, "sh"])
+            .arg(&name)
+            .arg(program)
+            .args(arguments)
             .env("VIDMM_SOCKET", manager.socket())
             .env("TERM", "xterm")
-            .stdin(stream())
-            .stdout(stream())
-            .stderr(stream())
-            .spawn()
-            .unwrap();
+            .env_remove("NO_COLOR")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = match started {
+            Ok(child) => child,
+            Err(error) => {
+                println!("SKIPPED: no setsid: {error}");
+                return None;
+            }
+        };
         let keys = File::from(master);
         let mut screen = keys.try_clone().unwrap();
         let (show, shown) = channel();
@@ -320,6 +347,10 @@ impl OnTerminal {
             text: String::new(),
             before,
         })
+    }
+
+    fn resize(&self, columns: u16, rows: u16) {
+        resize(&self.side, columns, rows);
     }
 
     fn press(&mut self, keys: &str) {
@@ -388,9 +419,11 @@ fn top_draws_heeds_keys_and_gives_the_terminal_back() {
     top.wait_for("process");
     top.press("?");
     top.wait_for("Ctrl-C");
-    // Closes the help, then quits.
+    // Closes the help, shows more of the names, then quits.
     top.press("?");
     top.wait_for("viewer");
+    top.resize(120, 30);
+    top.wait_for(LONG_NAME);
     top.press("q");
     assert_eq!(top.end().code(), Some(0));
 }

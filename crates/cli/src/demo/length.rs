@@ -22,7 +22,7 @@ const ACCESSES_DEFAULT_MAX: u64 = 2_000_000;
 const OVERHEAD_NS: u64 = 10_000;
 /// How much longer unpacking takes while other workers use the same caches and memory, in percent.
 const CROWDED_PERCENT: u64 = 115;
-/// Workers overlap within stretches of so many accesses; see [`crate::demo::turns`].
+/// Workers overlap within stretches of so many accesses: no worker may be ahead by more.
 const STRETCH: usize = 64;
 
 /// The number of accesses that takes about `time` with `cores` to run on.
