@@ -454,6 +454,41 @@ fn top_gives_the_terminal_back_on_ctrl_c_and_on_signals() {
 }
 
 #[test]
+fn top_gives_the_terminal_back_while_it_is_in_the_background() {
+    let manager = manager();
+    let Some(mut top) = OnTerminal::start(&["top"], &manager) else {
+        return;
+    };
+    let pid = Pid::from_child(&top.child);
+    let is_stopped = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+        stat.rsplit_once(')')
+            .unwrap()
+            .1
+            .trim_start()
+            .starts_with('T')
+    };
+    for signal in [None, Some(Signal::TSTP)] {
+        top.wait_for("viewer");
+        match signal {
+            None => top.press("\x1a"),
+            Some(signal) => kill_process(pid, signal).unwrap(),
+        }
+        let until = Instant::now() + PATIENCE;
+        while !is_stopped() {
+            assert!(Instant::now() < until, "it does not stop");
+            std::thread::yield_now();
+        }
+        assert!(!top.is_raw());
+        kill_process(pid, Signal::CONT).unwrap();
+    }
+    top.wait_for("viewer");
+    assert!(top.is_raw());
+    top.press("q");
+    assert_eq!(top.end().code(), Some(0));
+}
+
+#[test]
 fn top_says_when_the_manager_goes_away_and_finds_it_again() {
     // Every connection is good for one answer only.
     let manager = FakeManager::handling(|connection| {

@@ -85,6 +85,9 @@ Examples:
   vidmm demo --chaos                       workers and the manager are killed on the way
   vidmm demo --json > demo.json            one JSON object, for programs
 
+Under --chaos the successor of a killed worker does over, and counts, the access that was not finished; what \
+its predecessor had read is a first use to it. So first uses, intact and discarded still sum to the accesses.
+
 Exit status: 0 done; 1 failed, or a wrong byte, or more memory in use than the budget;
 2 wrong usage.";
 

@@ -98,7 +98,9 @@ impl Screen {
         give_back();
         kill_process(getpid(), Signal::STOP)?;
         enter()?;
-        self.terminal.clear()
+        // A new one draws everything, and unlike a clearing asks the terminal nothing.
+        self.terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        Ok(())
     }
 }
 
