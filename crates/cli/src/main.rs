@@ -47,6 +47,12 @@ enum Command {
     // No doc comments here: they would hide the longer texts that the `Args` bring along.
     Demo(demo::Args),
     Bench(bench::Args),
+    /// A process of `demo`; not for users.
+    #[command(hide = true)]
+    DemoWorker,
+    /// Another one.
+    #[command(hide = true)]
+    DemoManager(demo::fleet::manager::Args),
     /// A process of `bench`; not for users.
     #[command(hide = true)]
     BenchWorker(bench::WorkerArgs),
@@ -74,6 +80,8 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Demo(args) => demo::run(args)?,
         Command::Bench(args) => bench::run(args)?,
+        Command::DemoWorker => demo::fleet::worker_process::run()?,
+        Command::DemoManager(args) => demo::fleet::manager::run(args)?,
         Command::BenchWorker(args) => bench::work(args)?,
         Command::Run(args) => return run::run(args),
         Command::Serve(args) => serve::run(args)?,

@@ -112,7 +112,11 @@ fn a_run_is_exact_within_its_budget_and_adds_up() {
     let report = json(&demo(&arguments).output().unwrap());
     assert_eq!(report["schema"], "vidmm.demo/1");
     assert_eq!(number(&report, "budget_bytes"), BUDGET_BYTES);
+    // Nothing was done to them: as many processes as workers.
     assert_eq!(number(&report, "workers_started"), 4);
+    assert_eq!(number(&report, "workers"), 4);
+    assert_eq!(number(&report, "workers_stopped"), 0);
+    assert_eq!(number(&report, "managers_killed"), 0);
     assert_eq!(number(&report, "workers_killed"), 0);
     assert_eq!(number(&report, "accesses"), 2000);
     let (first_use, intact, discarded) = (
@@ -152,6 +156,145 @@ fn a_run_is_exact_within_its_budget_and_adds_up() {
     for name in ["offer_ns", "reclaim_ns"] {
         let (p50, p99) = (number(&report[name], "p50"), number(&report[name], "p99"));
         assert!(p50 <= p99 && p50 < 1_000_000, "{name}: {p50} {p99}");
+    }
+}
+
+#[test]
+fn killed_workers_and_a_killed_manager_break_no_promise() {
+    let directory = inputs();
+    for seed in ["1", "2"] {
+        let arguments = [
+            text(directory.path()),
+            "--budget",
+            "2M",
+            "--accesses",
+            "1600",
+            "--seed",
+            seed,
+            "--chaos",
+            "--json",
+        ];
+        let report = json(&demo(&arguments).output().unwrap());
+        let sum = ["first_use", "intact", "discarded"].map(|name| number(&report, name));
+        assert_eq!(sum.iter().sum::<u64>(), 1600, "{sum:?}");
+        assert_eq!(number(&report, "wrong_bytes"), 0);
+        let peak_bytes = number(&report, "peak_bytes");
+        assert!(
+            peak_bytes <= BUDGET_BYTES && peak_bytes > BUDGET_BYTES / 4,
+            "{peak_bytes}"
+        );
+        let killed = number(&report, "workers_killed");
+        assert!((1..=4).contains(&killed), "{killed}");
+        let started = number(&report, "workers_started");
+        assert!(started > 4 && started <= 4 + killed, "{started} {killed}");
+        assert!(number(&report, "workers_stopped") >= 1);
+        assert_eq!(number(&report, "managers_killed"), 1);
+        // What a killed worker had read is a first use to its successor.
+        assert!(number(&report, "first_use") > 20);
+    }
+}
+
+#[test]
+fn one_worker_works_in_the_process_itself_and_alone_under_chaos() {
+    let directory = inputs();
+    for chaos in [false, true] {
+        let mut arguments = vec![
+            text(directory.path()),
+            "--budget",
+            "1M",
+            "--accesses",
+            "500",
+            "--workers",
+            "1",
+            "--json",
+        ];
+        arguments.extend(chaos.then_some("--chaos"));
+        let report = json(&demo(&arguments).output().unwrap());
+        let sum = ["first_use", "intact", "discarded"].map(|name| number(&report, name));
+        assert_eq!(sum.iter().sum::<u64>(), 500, "{sum:?}");
+        assert_eq!(number(&report, "wrong_bytes"), 0);
+        assert!(number(&report, "peak_bytes") <= 1 << 20);
+        assert_eq!(number(&report, "managers_killed"), u64::from(chaos));
+        assert_eq!(number(&report, "workers_started") > 1, chaos);
+    }
+}
+
+/// The processes whose arguments begin like this.
+fn processes_of(words: &[&str]) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let arguments: Vec<&str> = line.split('\0').skip(1).collect();
+        if arguments.starts_with(words) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// The state of a process, in a letter, and its parent; `None`: there is no such process.
+fn state_and_parent(pid: i32) -> Option<(String, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut words = rest.split_whitespace();
+    Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
+}
+
+#[test]
+fn however_it_ends_nobody_and_nothing_is_left_behind() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let directory = inputs();
+    let place = tempfile::tempdir().unwrap();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    for (signal, leaves_nothing) in [
+        (Signal::TERM, true),
+        (Signal::INT, true),
+        (Signal::KILL, false),
+    ] {
+        let mut child = demo(&[text(directory.path()), "--accesses", "2000000", "--chaos"])
+            .env("XDG_RUNTIME_DIR", place.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let own = || -> Vec<i32> {
+            let mut all = processes_of(&["demo-worker"]);
+            all.extend(processes_of(&["demo-manager"]));
+            all.retain(|pid| {
+                state_and_parent(*pid).is_some_and(|(_, parent)| parent == child.id())
+            });
+            all
+        };
+        let mut ours = own();
+        while ours.len() < 5 {
+            assert!(std::time::Instant::now() < until, "{ours:?}");
+            std::thread::yield_now();
+            ours = own();
+        }
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let status = child.wait().unwrap();
+        assert_ne!(status.code(), Some(0));
+        // The parent's own are gone with it, killed by it or by the kernel.
+        for pid in ours {
+            // Whether somebody has waited for it is not the demo's concern any more.
+            while state_and_parent(pid).is_some_and(|(state, _)| state != "Z") {
+                assert!(
+                    std::time::Instant::now() < until,
+                    "{pid} stays after {signal:?}"
+                );
+                std::thread::yield_now();
+            }
+        }
+        let left = fs::read_dir(place.path()).unwrap().count();
+        assert!(left == 0 || !leaves_nothing, "{left} left after {signal:?}");
     }
 }
 

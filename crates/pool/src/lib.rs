@@ -49,7 +49,7 @@ pub use memory::Mapping;
 pub use options::{EnvironmentError, ForkMode, PoolOptions, PressureMode};
 pub use pool::{NewPoolError, Outcome, Pool, Request};
 pub use stats::{ClassBytes, Stats};
-pub use vidmm_arena::{HeapKernel, Kernel, LinuxKernel, Resident};
+pub use vidmm_arena::{HeapKernel, Kernel, LinuxKernel, Resident, resident_of_process};
 pub use vidmm_machine::Reason;
 pub use vidmm_policy::{Candidate, OldestFirst, Policy, Rank};
 pub use vidmm_table::{

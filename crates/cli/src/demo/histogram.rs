@@ -1,4 +1,4 @@
-//! Counts of durations in bins of at most 1/32 relative width: fixed memory, exact merging.
+//! Counts of durations in bins of at most 1/32 relative width: fixed memory.
 
 use std::time::{Duration, Instant};
 
@@ -37,13 +37,6 @@ impl Histogram {
     pub(crate) fn record(&mut self, value_ns: u64) {
         self.counts[bin_of(value_ns)] += 1;
         self.total += 1;
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-            *count += more;
-        }
-        self.total += other.total;
     }
 
     pub(crate) fn quantiles(&self) -> Quantiles {
@@ -125,9 +118,7 @@ mod tests {
         assert_eq!(histogram.quantiles(), Quantiles { p50: 0, p99: 0 });
         (1..=30).for_each(|value| histogram.record(value));
         assert_eq!(histogram.quantiles(), Quantiles { p50: 15, p99: 30 });
-        let mut other = Histogram::default();
-        (0..70).for_each(|_| other.record(31));
-        histogram.add(&other);
+        (0..70).for_each(|_| histogram.record(31));
         assert_eq!(histogram.quantiles(), Quantiles { p50: 31, p99: 31 });
         assert_eq!(histogram.total, 100);
     }

@@ -17,7 +17,7 @@ const ENTRIES_MAX: usize = 1_000_000;
 pub(crate) const PACKED_TOTAL_MAX_BYTES: u64 = 1 << 30;
 
 /// How a file is packed, told by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Kind {
     /// gzip, one member or several (`.gz`, and `.crate`: a gzipped tar archive).
     Gzip,

@@ -3,12 +3,14 @@
 //!
 //! Owns: the run from arguments to report. The parts, in the order they are used: `inputs` finds
 //! files, `reference` unpacks each once (`unpack`, `sink`, `scratch`, `heap`), `length` and `plan`
-//! (`zipf`) say who reads what when, `crew` starts the threads, `worker` (`store`, `turns`,
-//! `histogram`) does it while `sampler` watches the memory (`still`) and `progress` entertains the
-//! user, `baseline` computes the alternatives, and `report` and `text` tell the outcome.
+//! (`zipf`) say who reads what when, `fleet` starts the workers as processes under one manager
+//! (`crew`: the only one, as a thread), `worker` (`store`, `tally`, `histogram`) does it while
+//! `sampler` watches the memory (`still`) and `progress` entertains the user, `baseline` computes the
+//! alternatives, and `report` and `text` tell the outcome.
 
 mod baseline;
 mod crew;
+pub(crate) mod fleet;
 mod heap;
 mod histogram;
 mod inputs;
@@ -22,8 +24,8 @@ mod scratch;
 mod sink;
 mod still;
 mod store;
+mod tally;
 mod text;
-mod turns;
 mod unpack;
 mod worker;
 mod zipf;
@@ -36,7 +38,8 @@ use vidmm::Pool;
 use vidmm_machine::{BudgetSpec, MachineFiles};
 
 use crate::demo::baseline::Cost;
-use crate::demo::crew::{Outcome, carry_out};
+use crate::demo::crew::Outcome;
+use crate::demo::fleet::Wanted as WantedFleet;
 use crate::demo::histogram::nanoseconds;
 use crate::demo::inputs::{Found, Skipped, Wanted};
 use crate::demo::plan::Plan;
@@ -45,10 +48,10 @@ use crate::demo::reference::Reference;
 use crate::demo::report::{Report, Schema};
 use crate::demo::scratch::Scratch;
 use crate::demo::still::Still;
+use crate::demo::tally::Live;
 use crate::demo::text::Text;
-use crate::demo::turns::Turns;
 use crate::demo::unpack::size_u64;
-use crate::demo::worker::{Live, Shared};
+use crate::demo::worker::Shared;
 use crate::output::{Failure, stdout_takes_colours, to_stdout};
 
 /// The default budget is a third of the unpacked input and at most this.
@@ -64,9 +67,9 @@ const ABOUT: &str =
     "Show the library at work: unpack real files under one memory budget, and check every byte";
 
 const LONG_ABOUT: &str = "\
-Shows the library at work. Workers unpack real files on demand, keep the result as offered memory under one budget, and read \
-it again when asked. When room is needed, vidmm discards offered memory; the worker is told so \
-and unpacks again. Every byte that comes back is compared with a digest taken beforehand, and the \
+Shows the library at work. Workers - processes under one manager - unpack real files on demand, keep the \
+result as offered memory under one budget, and read it again when asked. When room is needed, vidmm \
+discards offered memory; the worker is told so and unpacks again. Every byte that comes back is compared with a digest taken beforehand, and the \
 time spent on unpacking is shown beside two alternatives on the same accesses: no cache at all, \
 and the budget split evenly into private LRU caches.
 
@@ -79,6 +82,7 @@ Examples:
   vidmm demo                               about 50 s on cargo's packages
   vidmm demo ~/Pictures --budget 256M      your own files, your own budget
   vidmm demo --accesses 5000 --seed 7      a short run; the same seed reads the same files
+  vidmm demo --chaos                       workers and the manager are killed on the way
   vidmm demo --json > demo.json            one JSON object, for programs
 
 Exit status: 0 done; 1 failed, or a wrong byte, or more memory in use than the budget;
@@ -96,7 +100,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE")]
     budget: Option<BudgetSpec>,
 
-    /// How many workers (threads): steady, bursty, scanning, mostly idle, by turns
+    /// How many workers: steady, bursty, scanning, mostly idle, by turns. Each is a process of its
+    /// own, all under one manager; a single one works in this process
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
 
@@ -107,6 +112,11 @@ pub(crate) struct Args {
     /// Chooses who reads what when; the same number gives the same accesses again
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+
+    /// Kill some workers (their successors go on), stop some for a while, and kill the manager
+    /// once, half-way: contents and budget must hold all the same
+    #[arg(long)]
+    chaos: bool,
 
     /// Print one JSON object instead of the report (sizes in bytes, times in nanoseconds)
     #[arg(long)]
@@ -144,16 +154,25 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         )
     });
     let plan = Plan::new(args.seed, args.workers, accesses, reference.items.len());
-    let pool = Pool::builder().budget_bytes(budget_bytes).build()?;
     let shared = Shared {
         items: std::mem::take(&mut reference.items),
         plan,
-        turns: Turns::default(),
         still: Still::default(),
         scratch,
         live: Live::default(),
     };
-    let outcome = carry_out(&shared, &pool, budget_bytes)?;
+    let outcome = if args.workers == 1 && !args.chaos {
+        let pool = Pool::builder().budget_bytes(budget_bytes).build()?;
+        crew::carry_out(&shared, &pool, budget_bytes)?
+    } else {
+        let wanted = WantedFleet {
+            seed: args.seed,
+            workers: args.workers,
+            budget_bytes,
+            chaos: args.chaos,
+        };
+        fleet::carry_out(&shared, &wanted)?
+    };
 
     let report = Report {
         reference_elapsed_ns: nanoseconds(reference_elapsed),
@@ -243,8 +262,10 @@ fn report_of(
     let Outcome {
         tally,
         peak,
+        scratch_peak_bytes,
         clock_ns,
         elapsed,
+        casualties,
     } = outcome;
     let costs: Vec<Cost> = shared.items.iter().map(reference::Item::cost).collect();
     let lost = tally
@@ -256,9 +277,9 @@ fn report_of(
         schema: Schema,
         budget_bytes,
         peak_bytes: peak.peak_bytes,
-        scratch_peak_bytes: shared.scratch.peak_bytes(),
-        workers_started: size_u64(shared.plan.workers),
-        workers_killed: 0,
+        scratch_peak_bytes: scratch_peak_bytes.max(shared.scratch.peak_bytes()),
+        workers_started: casualties.workers_started,
+        workers_killed: casualties.workers_killed,
         accesses: size_u64(shared.plan.accesses.len()),
         first_use: tally.first_use,
         intact: tally.intact,
@@ -274,6 +295,9 @@ fn report_of(
             baseline::even_split_lru(&shared.plan, &costs, budget_bytes),
         ],
         seed: 0,
+        workers: size_u64(shared.plan.workers),
+        workers_stopped: casualties.workers_stopped,
+        managers_killed: casualties.managers_killed,
         files: size_u64(shared.items.len()),
         packed_bytes: shared
             .items

@@ -19,10 +19,11 @@ const SCHEMA: &str = "vidmm.demo/1";
 pub(crate) struct Report {
     pub(crate) schema: Schema,
     pub(crate) budget_bytes: u64,
-    /// Resident and swapped bytes of the pool's memory as the kernel counts them, at most.
+    /// Resident and swapped bytes of all pools' memory together as the kernel counts them, at most.
     pub(crate) peak_bytes: u64,
     /// Buffers outside vidmm, at most, all workers together.
     pub(crate) scratch_peak_bytes: u64,
+    /// Processes that were started as workers: one for each worker, and one for each that was killed.
     pub(crate) workers_started: u64,
     pub(crate) workers_killed: u64,
     /// `first_use`, `intact` and `discarded` sum to this.
@@ -41,6 +42,10 @@ pub(crate) struct Report {
     pub(crate) baselines: Vec<Baseline>,
 
     pub(crate) seed: u64,
+    pub(crate) workers: u64,
+    /// How often a worker was stopped for a while.
+    pub(crate) workers_stopped: u64,
+    pub(crate) managers_killed: u64,
     pub(crate) files: u64,
     pub(crate) packed_bytes: u64,
     pub(crate) unpacked_bytes: u64,
@@ -146,6 +151,9 @@ pub(crate) mod tests {
                 },
             ],
             seed: 1,
+            workers: 4,
+            workers_stopped: 0,
+            managers_killed: 0,
             files: 30,
             packed_bytes: 1 << 20,
             unpacked_bytes: 3 << 20,

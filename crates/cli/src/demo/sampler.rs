@@ -1,15 +1,15 @@
 //! Measures the peak: a thread, no worker, that asks the kernel again and again how much memory
-//! the pool holds - each time while that memory stands still.
+//! all pools hold together - each time while that memory stands still. How it is made to stand
+//! still is for whoever starts it: [`crate::demo::still`] within a process, [`crate::demo::fleet`]
+//! among several.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use vidmm::Pool;
 
 use crate::demo::histogram::nanoseconds;
-use crate::demo::still::Still;
 use crate::output::Failure;
 
 /// The time from one sample to the next, as long as they are cheap.
@@ -28,14 +28,14 @@ pub(crate) struct Peak {
     pub(crate) interval_ns: u64,
 }
 
-/// Samples until the other end of `stop` is dropped, and once more then. `so_far_bytes` always
-/// has the peak up to now.
+/// Samples until the other end of `stop` is dropped, and once more then. `look` tells what is
+/// resident and swapped out now, in bytes, or `None` where that could not be seen this time.
+/// `so_far_bytes` always has the peak up to now.
 ///
 /// # Errors
 /// If the kernel does not tell: then nothing can be said of the peak.
 pub(crate) fn run(
-    pool: &Pool,
-    still: &Still,
+    mut look: impl FnMut() -> Result<Option<u64>, Failure>,
     so_far_bytes: &AtomicU64,
     stop: &Receiver<()>,
 ) -> Result<Peak, Failure> {
@@ -43,14 +43,11 @@ pub(crate) fn run(
     let mut peak = Peak::default();
     loop {
         let (began, cpu_before) = (Instant::now(), cpu_time());
-        let looking = still.look();
-        let resident = pool.resident()?;
-        drop(looking);
-        peak.peak_bytes = peak
-            .peak_bytes
-            .max(resident.rss_bytes.saturating_add(resident.swap_bytes));
-        peak.samples += 1;
-        so_far_bytes.store(peak.peak_bytes, Ordering::Relaxed);
+        if let Some(bytes) = look()? {
+            peak.peak_bytes = peak.peak_bytes.max(bytes);
+            peak.samples += 1;
+            so_far_bytes.store(peak.peak_bytes, Ordering::Relaxed);
+        }
         let cost = cpu_time().saturating_sub(cpu_before);
         let pause = INTERVAL
             .saturating_sub(began.elapsed())
@@ -60,7 +57,7 @@ pub(crate) fn run(
             Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    peak.interval_ns = nanoseconds(start.elapsed()) / peak.samples;
+    peak.interval_ns = nanoseconds(start.elapsed()) / peak.samples.max(1);
     Ok(peak)
 }
 
@@ -77,21 +74,27 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn sees_what_is_written_and_no_more_than_the_budget() {
-        const BUDGET_BYTES: u64 = 4 << 20;
-        let pool = Pool::builder().budget_bytes(BUDGET_BYTES).build().unwrap();
-        let mut memory = pool.allocate(1 << 20).unwrap();
-        memory.lock_mut().unwrap().fill(1);
+    fn the_peak_is_the_most_of_all_looks() {
         let (stop, stopped) = channel::<()>();
-        drop(stop);
+        let mut stop = Some(stop);
+        let mut looks = vec![None, Some(3), None, Some(7)];
         let so_far_bytes = AtomicU64::new(0);
-        let peak = run(&pool, &Still::default(), &so_far_bytes, &stopped).unwrap();
-        assert!(
-            (1 << 20..=BUDGET_BYTES).contains(&peak.peak_bytes),
-            "{}",
-            peak.peak_bytes
-        );
-        assert_eq!(so_far_bytes.into_inner(), peak.peak_bytes);
-        assert_eq!(peak.samples, 1);
+        let look = || {
+            let bytes = looks.pop().flatten();
+            if looks.is_empty() {
+                stop = None;
+            }
+            Ok(bytes)
+        };
+        let peak = run(look, &so_far_bytes, &stopped).unwrap();
+        assert_eq!((peak.peak_bytes, peak.samples), (7, 2));
+        assert_eq!(so_far_bytes.into_inner(), 7);
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_tell_is_an_error() {
+        let (_stop, stopped) = channel::<()>();
+        let look = || Err("no smaps".into());
+        assert!(run(look, &AtomicU64::new(0), &stopped).is_err());
     }
 }

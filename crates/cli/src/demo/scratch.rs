@@ -1,20 +1,39 @@
 //! Counting the memory that unpacking needs outside vidmm, and bounding it.
 //!
-//! Owns: one figure - bytes of scratch held by all workers now - its peak and its limit.
-//! Whoever unpacks takes *one* hold for everything the unpacking needs, so that nobody waits for
-//! scratch while holding some.
+//! Owns: one figure - bytes of scratch held now - its peak and its limit. Whoever unpacks takes
+//! *one* hold for everything the unpacking needs, so that nobody waits for scratch while holding
+//! some. A worker that is a process of its own has a part of the limit to itself ([`Scratch::part`])
+//! and tells those outside what it holds, so that the figure is of all together.
 
+use std::fmt;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// How much scratch the workers hold together before the next one waits. A single hold above the
 /// limit is let through alone.
 const TOTAL_MAX_BYTES: u64 = 512 << 20;
 
-/// The meter. Shared by all threads of a run.
-#[derive(Debug, Default)]
+/// Those who count for several processes.
+pub(crate) trait Outside: Send + Sync {
+    /// Waits until a hold of more than this process's part may be taken.
+    fn wait_for_large(&self);
+
+    /// So much is held now.
+    fn holds(&self, bytes: u64);
+}
+
+/// The meter. Shared by all threads of a process.
+#[derive(Default)]
 pub(crate) struct Scratch {
     figures: Mutex<Figures>,
     released: Condvar,
+    /// With the part of the limit that this process has to itself, in bytes.
+    outside: Option<(Box<dyn Outside>, u64)>,
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("Scratch").field(&self.figures).finish()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,8 +50,28 @@ impl Figures {
 }
 
 impl Scratch {
+    /// The meter of one process of `processes`.
+    pub(crate) fn part(outside: Box<dyn Outside>, processes: usize) -> Self {
+        let processes = u64::try_from(processes.max(1)).unwrap_or(u64::MAX);
+        Self {
+            outside: Some((outside, TOTAL_MAX_BYTES / processes)),
+            ..Self::default()
+        }
+    }
+
+    fn tell(&self, figures: &Figures) {
+        if let Some((outside, _)) = &self.outside {
+            outside.holds(figures.held_bytes);
+        }
+    }
+
     /// Takes `bytes`, waiting while the others hold too much for it.
     pub(crate) fn hold(&self, bytes: u64) -> Held<'_> {
+        if let Some((outside, part_bytes)) = &self.outside
+            && bytes > *part_bytes
+        {
+            outside.wait_for_large();
+        }
         let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         let too_much = |figures: &mut Figures| {
             figures.held_bytes > 0 && figures.held_bytes.saturating_add(bytes) > TOTAL_MAX_BYTES
@@ -42,6 +81,7 @@ impl Scratch {
             .wait_while(figures, too_much)
             .unwrap_or_else(PoisonError::into_inner);
         figures.add(bytes);
+        self.tell(&figures);
         Held {
             scratch: self,
             bytes,
@@ -68,11 +108,10 @@ impl Held<'_> {
     /// Corrects the hold to at least `bytes`, once more is known. Does not wait.
     pub(crate) fn grow_to(&mut self, bytes: u64) {
         let more_bytes = bytes.saturating_sub(self.bytes);
-        self.scratch
-            .figures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .add(more_bytes);
+        let figures = self.scratch.figures.lock();
+        let mut figures = figures.unwrap_or_else(PoisonError::into_inner);
+        figures.add(more_bytes);
+        self.scratch.tell(&figures);
         self.bytes += more_bytes;
     }
 }
@@ -85,6 +124,7 @@ impl Drop for Held<'_> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         figures.held_bytes = figures.held_bytes.saturating_sub(self.bytes);
+        self.scratch.tell(&figures);
         drop(figures);
         self.scratch.released.notify_all();
     }

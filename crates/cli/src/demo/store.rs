@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use vidmm::{Class, Committed, Error, Offered, Pool, Reclaimed};
 
-use crate::demo::histogram::{Histogram, nanoseconds};
+use crate::demo::histogram::nanoseconds;
 
 /// What a worker finds when it asks for a file's memory.
 #[derive(Debug)]
@@ -26,22 +26,26 @@ pub(crate) struct Store {
     pool: Pool,
     offered: Vec<Option<Offered>>,
     clock_ns: u64,
-    offer: Histogram,
-    /// Of reclaims that found the content intact.
-    reclaim: Histogram,
+    times: Times,
+}
+
+/// How long the calls of one access took, in nanoseconds, where there were any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) offer_ns: Option<u64>,
+    /// Of a reclaim that found the content intact.
+    pub(crate) reclaim_ns: Option<u64>,
 }
 
 impl Store {
     /// An empty table. `clock_ns` is what reading the clock adds to a measured call.
     pub(crate) fn new(pool: Pool, files: usize, clock_ns: u64) -> Self {
         let offered = (0..files).map(|_| None).collect();
-        let (offer, reclaim) = (Histogram::default(), Histogram::default());
         Self {
             pool,
             offered,
             clock_ns,
-            offer,
-            reclaim,
+            times: Times::default(),
         }
     }
 
@@ -68,8 +72,7 @@ impl Store {
         let elapsed = start.elapsed();
         match reclaimed {
             Ok(Reclaimed::Intact(memory)) => {
-                self.reclaim
-                    .record(nanoseconds(elapsed).saturating_sub(self.clock_ns));
+                self.times.reclaim_ns = Some(nanoseconds(elapsed).saturating_sub(self.clock_ns));
                 Ok(Fetched::Intact(memory))
             }
             Ok(Reclaimed::Discarded(memory)) => Ok(Fetched::Empty(memory)),
@@ -88,13 +91,12 @@ impl Store {
         let start = Instant::now();
         let offered = memory.offer(class);
         let elapsed = start.elapsed();
-        self.offer
-            .record(nanoseconds(elapsed).saturating_sub(self.clock_ns));
+        self.times.offer_ns = Some(nanoseconds(elapsed).saturating_sub(self.clock_ns));
         self.offered[file] = Some(offered);
     }
 
-    /// Lets go of all memory, and tells how long offers and intact reclaims took.
-    pub(crate) fn into_histograms(self) -> (Histogram, Histogram) {
-        (self.offer, self.reclaim)
+    /// How long the calls took since this was asked last.
+    pub(crate) fn take_times(&mut self) -> Times {
+        std::mem::take(&mut self.times)
     }
 }

@@ -33,7 +33,7 @@ impl Text<'_> {
         writeln!(
             out,
             "{} workers read {} packed files ({} packed, {} unpacked) {} times in {}.",
-            report.workers_started,
+            report.workers,
             report.files,
             ByteSize(report.packed_bytes),
             ByteSize(report.unpacked_bytes),
@@ -42,9 +42,20 @@ impl Text<'_> {
         )?;
         writeln!(
             out,
-            "Each kept what it had unpacked as offered memory, all under one budget of {}.\n",
+            "Each kept what it had unpacked as offered memory, all under one budget of {}.",
             ByteSize(report.budget_bytes)
         )?;
+        if report.workers_killed + report.workers_stopped + report.managers_killed > 0 {
+            writeln!(
+                out,
+                "On the way {} were killed (a successor went on with what each was at), workers were \
+                 stopped for a while {}, the manager was killed {}.",
+                times(report.workers_killed, "worker", "workers"),
+                times(report.workers_stopped, "time", "times"),
+                times(report.managers_killed, "time", "times"),
+            )?;
+        }
+        writeln!(out)?;
         let reclaims = report.intact + report.discarded;
         self.heading(out, "What the workers found when they asked")?;
         count(out, report.first_use, "first use  - not unpacked before")?;
@@ -194,6 +205,10 @@ fn name_of(baseline: &Baseline) -> &'static str {
 
 fn count(out: &mut fmt::Formatter<'_>, count: u64, text: &str) -> fmt::Result {
     writeln!(out, "  {:>10}  {text}", grouped(count))
+}
+
+fn times(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
 
 /// Digits in groups of three: 1,234,567.

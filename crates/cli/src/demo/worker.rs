@@ -1,141 +1,84 @@
-//! One worker: carries out its accesses of the plan and checks every byte it reads.
+//! One worker: carries out accesses of the plan and checks every byte it reads.
 //!
 //! An access asks the store for the file's memory, unpacks into it where the content is missing,
 //! compares the digest, and offers the memory again. Where no memory can be had, the file is
-//! unpacked into scratch, read, and dropped.
+//! unpacked into scratch, read, and dropped. What came of it is a [`Record`].
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use vidmm::{Class, Committed};
 
-use crate::demo::histogram::{Histogram, nanoseconds};
+use crate::demo::histogram::nanoseconds;
 use crate::demo::plan::{Access, Plan};
 use crate::demo::reference::{Item, digest};
 use crate::demo::scratch::{Held, Scratch};
 use crate::demo::sink::Fixed;
 use crate::demo::still::Still;
 use crate::demo::store::{Fetched, Store};
-use crate::demo::turns::Turns;
+use crate::demo::tally::{Found, Live, Record, Tally};
 use crate::demo::unpack::{UnpackError, size_u64, unpack};
 
-/// What all workers of a run share.
+/// What a worker works with: all workers of a process share it.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) items: Vec<Item>,
     pub(crate) plan: Plan,
-    pub(crate) turns: Turns,
     pub(crate) still: Still,
     pub(crate) scratch: Scratch,
     pub(crate) live: Live,
 }
 
-/// Counters for the progress display, updated on the way.
-#[derive(Debug, Default)]
-pub(crate) struct Live {
-    pub(crate) first_use: AtomicU64,
-    pub(crate) intact: AtomicU64,
-    pub(crate) discarded: AtomicU64,
-}
-
-/// What a worker did.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) first_use: u64,
-    pub(crate) intact: u64,
-    pub(crate) discarded: u64,
-    /// How many of the first uses and the discarded were served without vidmm, for lack of room.
-    pub(crate) uncached: u64,
-    pub(crate) wrong_bytes: u64,
-    /// Bytes that came back intact and were compared with their digest.
-    pub(crate) checked_bytes: u64,
-    /// Sum of the reference times of what was unpacked.
-    pub(crate) rebuild_ns: u64,
-    /// What the unpacking really took.
-    pub(crate) rebuild_wall_ns: u64,
-    pub(crate) offer: Histogram,
-    pub(crate) reclaim: Histogram,
-    /// Files that could be unpacked before the run and not during it, and why.
-    pub(crate) lost: BTreeMap<usize, String>,
-}
-
-impl Tally {
-    /// Adds another worker's figures.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.first_use += other.first_use;
-        self.intact += other.intact;
-        self.discarded += other.discarded;
-        self.uncached += other.uncached;
-        self.wrong_bytes += other.wrong_bytes;
-        self.checked_bytes += other.checked_bytes;
-        self.rebuild_ns = self.rebuild_ns.saturating_add(other.rebuild_ns);
-        self.rebuild_wall_ns = self.rebuild_wall_ns.saturating_add(other.rebuild_wall_ns);
-        self.offer.add(&other.offer);
-        self.reclaim.add(&other.reclaim);
-        self.lost.extend(other.lost);
-    }
-}
-
-/// Carries out all accesses of worker number `worker`. Returns early, without an error, if
-/// another worker has failed.
+/// Carries out all accesses of a plan for one worker, in this process. `done` is how many are.
 ///
 /// # Errors
 /// What vidmm answers but *no memory*.
-pub(crate) fn run(shared: &Shared, worker: usize, store: Store) -> Result<Tally, vidmm::Error> {
-    let mut guard = BreakOff {
-        turns: &shared.turns,
-        armed: true,
-    };
-    let seen = vec![false; shared.items.len()];
-    let mut state = Worker {
-        shared,
-        store,
-        seen,
-        tally: Tally::default(),
-    };
-    for (position, access) in (0_u64..).zip(&shared.plan.accesses) {
-        if usize::from(access.worker) != worker {
-            continue;
-        }
-        if shared.turns.begin(position).is_err() {
-            break;
-        }
-        state.access(*access)?;
-        shared.turns.finish();
+pub(crate) fn run(shared: &Shared, store: Store, done: &AtomicU64) -> Result<Tally, vidmm::Error> {
+    let mut worker = Worker::new(shared, store);
+    let mut tally = Tally::default();
+    for access in &shared.plan.accesses {
+        let record = worker.access(*access)?;
+        shared.live.count(&record);
+        tally.record(access.file as usize, record);
+        done.fetch_add(1, Ordering::Relaxed);
     }
-    guard.armed = false;
-    let Worker {
-        store, mut tally, ..
-    } = state;
-    (tally.offer, tally.reclaim) = store.into_histograms();
     Ok(tally)
 }
 
-/// Wakes the other workers if this one ends by an error or a panic: they would wait for ever.
-struct BreakOff<'a> {
-    turns: &'a Turns,
-    armed: bool,
-}
-
-impl Drop for BreakOff<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.turns.break_off();
-        }
-    }
-}
-
-struct Worker<'a> {
+/// A worker at work.
+pub(crate) struct Worker<'a> {
     shared: &'a Shared,
     store: Store,
     /// Which files this worker has read before.
     seen: Vec<bool>,
-    tally: Tally,
+    /// Of the access under way.
+    record: Record,
 }
 
-impl Worker<'_> {
-    fn access(&mut self, access: Access) -> Result<(), vidmm::Error> {
+impl<'a> Worker<'a> {
+    /// One that has read nothing yet.
+    pub(crate) fn new(shared: &'a Shared, store: Store) -> Self {
+        Self {
+            shared,
+            store,
+            seen: vec![false; shared.items.len()],
+            record: Record::default(),
+        }
+    }
+
+    /// Carries out one access.
+    ///
+    /// # Errors
+    /// What vidmm answers but *no memory*.
+    pub(crate) fn access(&mut self, access: Access) -> Result<Record, vidmm::Error> {
+        self.carry_out(access)?;
+        let times = self.store.take_times();
+        self.record.offer_ns = times.offer_ns;
+        self.record.reclaim_ns = times.reclaim_ns;
+        Ok(std::mem::take(&mut self.record))
+    }
+
+    fn carry_out(&mut self, access: Access) -> Result<(), vidmm::Error> {
         let file = access.file as usize;
         let item = &self.shared.items[file];
         let rebuild = Duration::from_nanos(item.unpack_ns);
@@ -145,18 +88,15 @@ impl Worker<'_> {
         let fetched = fetched?;
         let seen_before = std::mem::replace(&mut self.seen[file], true);
         if let Fetched::Intact(memory) = fetched {
-            self.tally.intact += 1;
-            self.shared.live.intact.fetch_add(1, Ordering::Relaxed);
+            self.record.found = Found::Intact;
             return self.check_intact(file, memory);
         }
-        if seen_before {
-            self.tally.discarded += 1;
-            self.shared.live.discarded.fetch_add(1, Ordering::Relaxed);
+        self.record.found = if seen_before {
+            Found::Discarded
         } else {
-            self.tally.first_use += 1;
-            self.shared.live.first_use.fetch_add(1, Ordering::Relaxed);
-        }
-        self.tally.rebuild_ns = self.tally.rebuild_ns.saturating_add(item.unpack_ns);
+            Found::FirstUse
+        };
+        self.record.rebuild_ns = item.unpack_ns;
         // What a scan brings in is not likely to be read again soon, and whoever scans knows it.
         let class = if access.scan {
             Class::Low
@@ -166,7 +106,7 @@ impl Worker<'_> {
         match fetched {
             Fetched::Empty(memory) => self.fill(file, memory, class),
             _ => {
-                self.tally.uncached += 1;
+                self.record.uncached = true;
                 self.read_uncached(file);
                 Ok(())
             }
@@ -176,10 +116,10 @@ impl Worker<'_> {
     /// Compares reclaimed content with the digest taken before the run.
     fn check_intact(&mut self, file: usize, memory: Committed) -> Result<(), vidmm::Error> {
         let content = memory.lock()?;
-        self.tally.checked_bytes += size_u64(content.len());
+        self.record.checked_bytes += size_u64(content.len());
         let wrong = digest(&content) != self.shared.items[file].digest;
         if wrong {
-            self.tally.wrong_bytes += self.count_wrong(file, &content);
+            self.record.wrong_bytes += self.count_wrong(file, &content);
         }
         drop(content);
         if !wrong {
@@ -212,7 +152,7 @@ impl Worker<'_> {
             // a second unpacking elsewhere tells.
             let again = unpack_to_scratch(shared, item)?;
             if digest(&again.bytes) == item.digest {
-                self.tally.wrong_bytes += differing(&again.bytes, &room);
+                self.record.wrong_bytes += differing(&again.bytes, &room);
                 return Ok(());
             }
             Err(UnpackError::Changed)
@@ -220,7 +160,7 @@ impl Worker<'_> {
         drop(room);
         match outcome {
             Ok(()) => self.store.keep(file, memory, class),
-            Err(error) => self.lose(file, &error),
+            Err(error) => self.lose(&error),
         }
         Ok(())
     }
@@ -233,8 +173,8 @@ impl Worker<'_> {
         self.took(start.elapsed());
         match outcome {
             Ok(content) if digest(&content.bytes) == item.digest => {}
-            Ok(_) => self.lose(file, &UnpackError::Changed),
-            Err(error) => self.lose(file, &error),
+            Ok(_) => self.lose(&UnpackError::Changed),
+            Err(error) => self.lose(&error),
         }
     }
 
@@ -249,16 +189,13 @@ impl Worker<'_> {
     }
 
     fn took(&mut self, time: Duration) {
-        let wall_ns = &mut self.tally.rebuild_wall_ns;
+        let wall_ns = &mut self.record.rebuild_wall_ns;
         *wall_ns = wall_ns.saturating_add(nanoseconds(time));
     }
 
-    /// A file has gone or changed during the run. It is named once; the run goes on.
-    fn lose(&mut self, file: usize, error: &UnpackError) {
-        self.tally
-            .lost
-            .entry(file)
-            .or_insert_with(|| format!("during the run: {error}"));
+    /// The file has gone or changed during the run. The run goes on.
+    fn lose(&mut self, error: &UnpackError) {
+        self.record.lost = Some(format!("during the run: {error}"));
     }
 }
 

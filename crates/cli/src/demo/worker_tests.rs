@@ -30,7 +30,6 @@ fn shared(directory: &tempfile::TempDir, accesses: u64) -> Shared {
     Shared {
         items,
         plan,
-        turns: Turns::default(),
         still: Still::default(),
         scratch,
         live: Live::default(),
@@ -57,7 +56,7 @@ fn plant(store: &mut Store, content: &[u8]) {
 fn a_quiet_run_finds_everything_intact() {
     let directory = tempfile::tempdir().unwrap();
     let shared = shared(&directory, 10);
-    let tally = run(&shared, 0, store()).unwrap();
+    let tally = run(&shared, store(), &AtomicU64::new(0)).unwrap();
     assert_eq!((tally.first_use, tally.intact, tally.discarded), (1, 9, 0));
     assert_eq!((tally.wrong_bytes, tally.uncached), (0, 0));
     assert_eq!(tally.checked_bytes, 9 * size_u64(LENGTH_BYTES));
@@ -73,7 +72,7 @@ fn each_wrong_byte_of_intact_memory_is_counted_once() {
     let mut content = vec![0; LENGTH_BYTES];
     (content[7], content[5_000], content[LENGTH_BYTES - 1]) = (1, 2, 3);
     plant(&mut store, &content);
-    let tally = run(&shared, 0, store).unwrap();
+    let tally = run(&shared, store, &AtomicU64::new(0)).unwrap();
     // The wrong memory is given up at the first access; the second one unpacks anew.
     assert_eq!(tally.wrong_bytes, 3);
     assert_eq!((tally.first_use, tally.intact, tally.discarded), (0, 2, 1));
@@ -86,7 +85,7 @@ fn a_file_that_changes_or_goes_is_named_and_no_wrong_byte() {
     let run_with = |change: &dyn Fn()| {
         let shared = shared(&directory, 4);
         change();
-        let tally = run(&shared, 0, store()).unwrap();
+        let tally = run(&shared, store(), &AtomicU64::new(0)).unwrap();
         assert_eq!((tally.first_use, tally.intact, tally.discarded), (1, 0, 3));
         assert_eq!(tally.wrong_bytes, 0);
         tally.lost[&0].clone()
@@ -98,21 +97,6 @@ fn a_file_that_changes_or_goes_is_named_and_no_wrong_byte() {
     assert!(run_with(&|| pack(&path, &[0; LENGTH_BYTES * 2])).contains("has changed"));
     assert!(run_with(&|| fs::write(&path, b"junk").unwrap()).contains("is damaged"));
     assert!(run_with(&|| fs::remove_file(&path).unwrap()).contains("cannot be opened"));
-}
-
-#[test]
-fn a_failing_worker_frees_the_others() {
-    let turns = Turns::default();
-    drop(BreakOff {
-        turns: &turns,
-        armed: false,
-    });
-    assert!(turns.begin(0).is_ok());
-    drop(BreakOff {
-        turns: &turns,
-        armed: true,
-    });
-    assert!(turns.begin(0).is_err());
 }
 
 #[test]
