@@ -200,6 +200,14 @@ fn a_budget_that_cannot_be_is_refused() {
         20 * MIB,
         "its part stays"
     );
+    desk.operate(1, OperatorRequest::SetBudget { bytes: 100 * MIB });
+    desk.operate(1, OperatorRequest::SetBudget { bytes: 320 * MIB });
+    assert_eq!(
+        desk.manager.settings().reserve_bytes,
+        20 * MIB,
+        "of the configured one"
+    );
+    desk.told();
     // A configuration whose budget is the same leaves the operator's.
     let mut settings = Settings::of_budget(640 * MIB);
     settings.patience_ms = 1;
