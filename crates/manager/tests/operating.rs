@@ -200,7 +200,8 @@ fn a_budget_that_cannot_be_is_refused() {
         20 * MIB,
         "its part stays"
     );
-    desk.operate(1, OperatorRequest::SetBudget { bytes: 100 * MIB });
+    let uneven = 100 * MIB + 7;
+    desk.operate(1, OperatorRequest::SetBudget { bytes: uneven });
     desk.operate(1, OperatorRequest::SetBudget { bytes: 320 * MIB });
     assert_eq!(
         desk.manager.settings().reserve_bytes,
