@@ -713,8 +713,7 @@ impl<K: Kernel> Pool<K> {
     }
 
     /// The addresses that are the pool's, as long as it lives, whether there is memory behind them
-    /// or not: what to look at in `/proc/PID/smaps` from another process
-    /// ([`crate::resident_of_process`]).
+    /// or not: what to look at in `/proc/PID/smaps` from another process.
     #[must_use]
     pub fn ranges(&self) -> Vec<std::ops::Range<u64>> {
         self.arena.ranges()

@@ -205,3 +205,11 @@ fn short_sizes() {
         assert_eq!(short(bytes), text, "{bytes}");
     }
 }
+
+#[test]
+fn the_picture_in_the_docs_is_of_this_screen() {
+    let page = include_str!("../../../../docs/commands.md");
+    let picture = page.split("```text\n").nth(1).unwrap();
+    let picture: Vec<&str> = picture.split("```").next().unwrap().lines().collect();
+    assert_eq!(picture, screen(&view(), 80, 24)[..picture.len()]);
+}
