@@ -125,17 +125,15 @@ impl<K: Kernel> Pool<K> {
 
     /// What is wrong with offering item `index`, if it still is.
     #[cold]
-    fn look_at_offer<L: HandleList + ?Sized>(
-        &self,
-        list: &L,
-        index: usize,
-    ) -> Result<(), SlotError> {
-        let word = self.admitted(list, index)?.load()?;
+    fn look_at_offer<L: HandleList + ?Sized>(&self, list: &L, index: usize) -> Result<(), Error> {
+        let slot = self.admitted(list, index)?;
+        let word = slot.load()?;
         match word.state() {
-            State::Committed if word.locks() != 0 => Err(SlotError::Locked),
+            State::Committed if word.locks() != 0 => Err(Error::Locked),
             State::Committed | State::Offered | State::Discarded => Ok(()),
-            State::Dead => Err(SlotError::NotCommitted),
-            State::Empty => Err(SlotError::BadHandle),
+            State::Dead => Err(Error::NotCommitted),
+            State::Shared => self.check_shared_offer(&slot),
+            State::Empty => Err(Error::BadHandle),
         }
     }
 
@@ -204,12 +202,12 @@ impl<K: Kernel> Pool<K> {
             let slot = self
                 .admitted(list, 0)
                 .map_err(|error| BatchError::at(0, error))?;
-            let found = slot.reclaim().map_err(|error| BatchError::at(0, error))?;
-            if let Reclaim::Intact(_) = found {
+            let found = slot.reclaim();
+            if let Ok(Reclaim::Intact(_)) = found {
                 slot.note_reclaim(self.signals.now_ticks());
                 return Ok(false);
             }
-            if answers == Answers::Unwanted {
+            if answers == Answers::Unwanted || found == Err(SlotError::BadHandle) {
                 return self.reclaim_lost(&slot, found);
             }
         }
@@ -218,12 +216,18 @@ impl<K: Kernel> Pool<K> {
 
     /// The rest of a reclaim of one item whose content nobody needs.
     #[cold]
-    fn reclaim_lost(&self, slot: &SlotRef<'_>, found: Reclaim) -> Result<bool, BatchError> {
-        if found == Reclaim::Dead {
-            return Ok(false);
-        }
-        self.reclaim_discarded(slot).map_err(BatchError::whole)?;
-        Ok(true)
+    fn reclaim_lost(
+        &self,
+        slot: &SlotRef<'_>,
+        found: Result<Reclaim, SlotError>,
+    ) -> Result<bool, BatchError> {
+        let outcome = match found {
+            Ok(Reclaim::Dead) => return Ok(false),
+            Ok(_) => self.reclaim_discarded(slot),
+            Err(SlotError::Shared) => self.reclaim_shared(slot),
+            Err(error) => return Err(BatchError::at(0, error)),
+        };
+        Ok(outcome.map_err(BatchError::whole)? != Outcome::Intact)
     }
 
     fn reclaim_many<L: HandleList + ?Sized>(
@@ -370,11 +374,13 @@ impl<K: Kernel> Pool<K> {
         }
         let taken = take_back(list, words);
         let lost = taken.iter().filter(|t| t.before.is_none());
-        if let Err(error) = self.supply_and_install(list, answers, lost.map(|t| t.index)) {
-            self.undo(list, &taken);
-            return Err(BatchError::whole(error));
+        match self.supply_and_install(list, answers, lost.map(|t| t.index)) {
+            Ok(shared) => self.answer_all(list, &taken, &shared, answer),
+            Err(error) => {
+                self.undo(list, &taken);
+                return Err(BatchError::whole(error));
+            }
         }
-        self.answer_all(list, &taken, answer);
         Ok(true)
     }
 
@@ -394,22 +400,28 @@ impl<K: Kernel> Pool<K> {
         lost.sort_unstable();
         lost.dedup_by_key(|(handle, _)| *handle);
         let indices = lost.iter().map(|(_, index)| *index);
-        if let Err(error) = self.supply_and_install(list, Answers::Unwanted, indices) {
-            self.undo(list, &take_back(list, words));
-            return Err(BatchError::whole(error));
-        }
+        let shared = match self.supply_and_install(list, Answers::Unwanted, indices) {
+            Ok(shared) => shared,
+            Err(error) => {
+                self.undo(list, &take_back(list, words));
+                return Err(BatchError::whole(error));
+            }
+        };
         let now_ticks = self.signals.now_ticks();
         for (index, before) in words.iter().enumerate() {
             if let (Some(_), Ok(slot)) = (before, self.at(list, index)) {
                 slot.note_reclaim(now_ticks);
             }
         }
-        for (_, index) in lost {
+        let mut any_lost = false;
+        for (handle, index) in lost {
             if let Ok(slot) = self.at(list, index) {
-                self.note_discarded_reclaim(&slot);
+                let outcome = outcome_of(handle, &shared).unwrap_or(Outcome::Discarded);
+                any_lost |= outcome != Outcome::Intact;
+                self.note_shared_reclaim(&slot, outcome);
             }
         }
-        Ok(true)
+        Ok(any_lost)
     }
 
     /// Puts memory behind everything that was discarded, or behind nothing. All of it inside the
@@ -419,10 +431,14 @@ impl<K: Kernel> Pool<K> {
         list: &L,
         answers: Answers,
         lost: impl Iterator<Item = usize>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<(Handle, Outcome)>, Error> {
         let inside = self.enter()?;
+        let lost: Vec<usize> = lost.collect();
+        let shared = self.begin_shared(list, &lost)?;
+        let shared_bytes = shared.wanted_bytes;
         let mut extents = Vec::new();
-        let supplied = self.supply(&inside, list, answers, lost, &mut extents);
+        let lost = lost.into_iter();
+        let supplied = self.supply(&inside, list, answers, lost, shared_bytes, &mut extents);
         for (index, extent) in extents {
             match self.at(list, index) {
                 Ok(slot) if supplied.is_ok() => self.install(&slot, extent),
@@ -433,16 +449,24 @@ impl<K: Kernel> Pool<K> {
             }
         }
         self.agent.something_is_held();
-        supplied
+        match supplied {
+            Ok(()) => Ok(self.finish_shared(shared)),
+            Err(error) => {
+                shared.cancel();
+                Err(error)
+            }
+        }
     }
 
-    /// Finds memory for all items at `lost` that are discarded, in this order.
+    /// Finds memory for all items at `lost` that are discarded, in this order, and the room that
+    /// shared ones need.
     fn supply<L: HandleList + ?Sized>(
         &self,
         inside: &crate::gate::Inside<'_>,
         list: &L,
         answers: Answers,
         lost: impl Iterator<Item = usize>,
+        shared_bytes: u64,
         extents: &mut Vec<(usize, Extent)>,
     ) -> Result<(), Error> {
         let mut firm = Vec::new();
@@ -459,7 +483,8 @@ impl<K: Kernel> Pool<K> {
             let side = if may_die { &mut lossy } else { &mut firm };
             side.push((index, self.shape_of(&slot)?));
         }
-        let wanted_bytes = firm.iter().map(|(_, shape)| shape.charge_bytes()).sum();
+        let firm_bytes: u64 = firm.iter().map(|(_, shape)| shape.charge_bytes()).sum();
+        let wanted_bytes = firm_bytes.saturating_add(shared_bytes);
         let mut reclaimer = self.reclaimer();
         self.check_possible(&mut reclaimer, wanted_bytes)?;
         for (index, shape) in firm {
@@ -468,6 +493,8 @@ impl<K: Kernel> Pool<K> {
                 .map_err(|error| whole_call(error, wanted_bytes))?;
             extents.push((index, extent));
         }
+        self.acquire_room(inside, &mut reclaimer, shared_bytes)
+            .map_err(|error| whole_call(error, wanted_bytes))?;
         for (index, shape) in lossy {
             match self.acquire_by_claims(inside, &mut reclaimer, shape) {
                 Ok(extent) => extents.push((index, extent)),
@@ -496,6 +523,7 @@ impl<K: Kernel> Pool<K> {
         &self,
         list: &L,
         taken: &[Taken],
+        shared: &[(Handle, Outcome)],
         answer: &mut impl FnMut(usize, Outcome),
     ) {
         let mut outcomes: Vec<(Handle, Outcome)> = Vec::with_capacity(taken.len());
@@ -509,8 +537,9 @@ impl<K: Kernel> Pool<K> {
                     Outcome::NotCommitted
                 }
                 (None, Ok(slot)) => {
-                    self.note_discarded_reclaim(&slot);
-                    Outcome::Discarded
+                    let outcome = outcome_of(Some(t.handle), shared).unwrap_or(Outcome::Discarded);
+                    self.note_shared_reclaim(&slot, outcome);
+                    outcome
                 }
                 (_, Err(_)) => Outcome::Discarded,
             };
@@ -529,6 +558,12 @@ impl<K: Kernel> Pool<K> {
             );
         }
     }
+}
+
+/// What became of a shared allocation; `None` of any other.
+fn outcome_of(handle: Option<Handle>, shared: &[(Handle, Outcome)]) -> Option<Outcome> {
+    let place = shared.binary_search_by_key(&handle?, |(handle, _)| *handle);
+    Some(shared[place.ok()?].1)
 }
 
 /// One allocation of a list, at the first place it is named.

@@ -93,6 +93,7 @@ impl<K: Kernel> Forks for Pool<K> {
 
     fn in_child(&self) {
         self.agent.in_child();
+        self.shared.in_child(&self.room);
         if self.options.fork == ForkMode::Drop {
             // The memory is not there: nothing may act as if it were.
             self.left_out.store(true, Ordering::Relaxed);

@@ -132,6 +132,31 @@ impl<K: Kernel> Pool<K> {
         }
     }
 
+    /// Makes room for `bytes`, of whatever is warm and offered, without taking it.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`], [`Error::Kernel`].
+    pub(crate) fn make_room(
+        &self,
+        inside: &Inside<'_>,
+        reclaimer: &mut Reclaimer,
+        bytes: u64,
+    ) -> Result<(), Error> {
+        let deficit = self.deficit_bytes(bytes);
+        let warm = self.arena.stats().warm_bytes;
+        if deficit > warm {
+            let claims = deficit - warm;
+            self.claim_bytes(inside, reclaimer, claims, Reason::Budget, Short::Refuse)?;
+        }
+        let returned = self.return_warm(deficit);
+        match returned.returned_bytes == 0 && returned.refused_bytes > 0 {
+            true => Err(Error::Kernel {
+                wanted_bytes: bytes,
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// Whether `charge_bytes` could be supplied in all, before anything is claimed for a part of it.
     ///
     /// # Errors
@@ -282,6 +307,7 @@ impl<K: Kernel> Pool<K> {
             self.signals.tick(),
             list_bytes,
             |extent| self.arena.charge_bytes(extent),
+            &self.look_at_shared(),
         );
         Counters::add(&self.counters.scans, 1);
         match reclaimer.victims.peek() {
@@ -309,6 +335,13 @@ impl<K: Kernel> Pool<K> {
                     self.discard(detached, key.class(), reason)
                 }),
             Victim::Group(group) => self.claim_group(victims, key, group, reason, is_due),
+            Victim::Shared(number) => {
+                let bytes = self.claim_shared(victims, number, reason, is_due);
+                Claimed {
+                    bytes,
+                    room_bytes: bytes,
+                }
+            }
         }
     }
 
@@ -338,7 +371,7 @@ impl<K: Kernel> Pool<K> {
                 Victim::Single(index) => self
                     .single_if_due(victims, index, |now| now == key)
                     .is_some(),
-                Victim::Group(_) => true,
+                Victim::Group(_) | Victim::Shared(_) => true,
             };
             sum_bytes += if is_there { bytes } else { 0 };
             sum_bytes >= wanted_bytes
@@ -477,6 +510,11 @@ impl<K: Kernel> Pool<K> {
         let mut claimed = Claimed::default();
         for handle in handles {
             let Some((slot, word)) = self.look_at_offered(handle) else {
+                let bytes = self.evict_shared(handle);
+                claimed.add(Claimed {
+                    bytes,
+                    room_bytes: bytes,
+                });
                 continue;
             };
             let class = word.mode().class.effective(slot.slot().priority());

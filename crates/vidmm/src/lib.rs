@@ -53,6 +53,7 @@
 //! | a buffer and the code that rebuilds it | [`Purgeable`] |
 //! | many of them, by key | [`PurgeableCache`] |
 //! | buffers that are only useful together | [`Group`] |
+//! | buffers that several processes use | [`SharedAllocation`], [`SharedResource`] |
 //!
 //! **Owns:** the types above and what keeps them sound. **Must not know:** how anything is done;
 //! that is `vidmm-pool`'s.
@@ -63,6 +64,8 @@ mod group;
 mod guard;
 mod pool;
 mod purgeable;
+mod shared;
+mod shared_guard;
 mod typed;
 
 pub use allocation::Allocation;
@@ -71,12 +74,14 @@ pub use group::Group;
 pub use guard::{ReadGuard, WriteGuard};
 pub use pool::{AllocationOptions, Builder, Pool};
 pub use purgeable::{Purgeable, PurgeableGuard, RebuildError};
+pub use shared::{SharedAllocation, SharedResource};
+pub use shared_guard::SharedGuard;
 pub use typed::{Committed, OfferBatchError, Offered, ReclaimBatchError, ReclaimError, Reclaimed};
 pub use vidmm_pool::{
     AgentMode, BATCH_MAX, BatchError, Candidate, Class, ClassBytes, EnvironmentError, Error,
     ForkMode, GlobalError, History, NewPoolError, OfferMode, OldestFirst, Outcome, PRIORITY_HIGH,
     PRIORITY_LOW, PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL, Policy, PressureMode, Rank,
-    Reason, Resident, State, Stats,
+    Reason, Resident, SharedError, State, Stats,
 };
 
 /// The example of the project's first page, run as a test.
