@@ -24,7 +24,7 @@ pub(crate) enum Do {
     Offer,
     Reclaim,
     Lock,
-    Unlock,
+    Fork,
     Trim,
     Held,
     Budget,
@@ -39,7 +39,7 @@ const ALL: [Do; 12] = [
     Do::Offer,
     Do::Reclaim,
     Do::Lock,
-    Do::Unlock,
+    Do::Fork,
     Do::Trim,
     Do::Held,
     Do::Budget,
@@ -203,10 +203,23 @@ fn act(
         Do::Reclaim => return open.reclaim().map(number),
         // Until it is unlocked by another guard's drop, or the process ends.
         Do::Lock => std::mem::forget(open.lock()?),
+        // A child that lives on when this process does not.
+        // SAFETY: the child only waits.
+        Do::Fork => match unsafe { libc::fork() } {
+            0 => {
+                // SAFETY: it sets a timer that ends this process.
+                unsafe { libc::alarm(LIFE_S) };
+                loop {
+                    // SAFETY: waits for a signal.
+                    unsafe { libc::pause() };
+                }
+            }
+            pid => return Ok(u64::try_from(pid).unwrap()),
+        },
         Do::Trim => return pool.trim(with),
         Do::Held => return Ok(held(pool)),
         Do::Budget => pool.set_budget_bytes(with)?,
-        Do::Open | Do::Unlock | Do::End => return Err(Error::BadHandle),
+        Do::Open | Do::End => return Err(Error::BadHandle),
     }
     Ok(0)
 }
