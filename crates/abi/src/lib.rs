@@ -55,6 +55,7 @@ mod escape;
 mod memory;
 mod offer;
 mod paging;
+mod share;
 mod status;
 mod types;
 
@@ -70,5 +71,6 @@ pub use functions::FUNCTIONS;
 pub use memory::*;
 pub use offer::*;
 pub use paging::*;
+pub use share::*;
 pub use status::*;
 pub use types::TYPES;

@@ -188,7 +188,7 @@ fn printed(compiler: [&str; 2], source: &str) -> Option<String> {
 
 fn check_layouts(compiler: [&str; 2]) {
     let (source, fixed_count) = checking_program();
-    assert_eq!(fixed_count, 359);
+    assert_eq!(fixed_count, 392);
     if let Some(printed) = printed(compiler, &source) {
         assert_eq!(printed, "63 checks, 0 failures\n");
     }

@@ -49,7 +49,9 @@ pub use stats::{ClassBytes, Stats};
 pub use vidmm_arena::{HeapKernel, Kernel, LinuxKernel, Resident};
 pub use vidmm_machine::Reason;
 pub use vidmm_policy::{Candidate, OldestFirst, Policy, Rank};
-pub use vidmm_shared::{About, Error as SharedError, Member as SharedMember};
+pub use vidmm_shared::{
+    About, DATA_BYTES_MAX as SHARED_DATA_BYTES_MAX, Error as SharedError, Member as SharedMember,
+};
 pub use vidmm_table::{
     Class, GENERATIONS, Handle, History, MAX_ALLOCATIONS, MAX_RESOURCES, OBJECT_INDICES, OfferMode,
     PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL,

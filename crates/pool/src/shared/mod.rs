@@ -292,6 +292,12 @@ impl<K: Kernel> Pool<K> {
         self.shared_entry(group).is_ok()
     }
 
+    /// Whether an allocation is one of a shared resource.
+    #[must_use]
+    pub fn is_shared_allocation(&self, handle: Handle) -> bool {
+        self.find_shared(handle).is_ok()
+    }
+
     fn shared_entry(&self, group: GroupId) -> Result<Arc<Entry>, Error> {
         let mut first = [0];
         self.members(group, &mut first)?;
