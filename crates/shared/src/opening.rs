@@ -269,6 +269,9 @@ impl Drop for Opening {
         if self.header.is_here() {
             self.header.class(self.opener).store(0, Ordering::Relaxed);
             self.release();
+            // Not left to the close: a child that another thread is just making, for a program to
+            // run in, has the descriptor too until it has that program.
+            locks::give_back(self.file.as_fd(), self.opener);
         }
     }
 }

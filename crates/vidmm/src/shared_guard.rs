@@ -65,13 +65,14 @@ impl<'a> SharedGuard<'a> {
     /// [`Error::NotInChild`].
     pub fn read_at(&self, bytes: &mut [u8], offset_bytes: usize) -> Result<usize, Error> {
         let len = self.part(bytes.len(), offset_bytes)?;
-        let mut done = 0;
-        while done < len {
-            let (word, first, count) = self.word(offset_bytes + done, len - done);
-            let all = word.load(Ordering::Relaxed).to_ne_bytes();
-            bytes[done..done + count].copy_from_slice(&all[first..first + count]);
-            done += count;
+        let (head, words, tail) = self.parts(offset_bytes, len);
+        let (first, rest) = bytes[..len].split_at_mut(head.count);
+        let (whole, last) = rest.split_at_mut(words.len() * WORD);
+        head.get(first);
+        for (word, bytes) in words.iter().zip(whole.chunks_exact_mut(WORD)) {
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
         }
+        tail.get(last);
         Ok(len)
     }
 
@@ -82,12 +83,14 @@ impl<'a> SharedGuard<'a> {
     /// [`Error::NotInChild`].
     pub fn write_at(&self, bytes: &[u8], offset_bytes: usize) -> Result<usize, Error> {
         let len = self.part(bytes.len(), offset_bytes)?;
-        let mut done = 0;
-        while done < len {
-            let (word, first, count) = self.word(offset_bytes + done, len - done);
-            put(word, first, &bytes[done..done + count]);
-            done += count;
+        let (head, words, tail) = self.parts(offset_bytes, len);
+        let (first, rest) = bytes[..len].split_at(head.count);
+        let (whole, last) = rest.split_at(words.len() * WORD);
+        head.put(first);
+        for (word, bytes) in words.iter().zip(whole.as_chunks().0) {
+            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
         }
+        tail.put(last);
         Ok(len)
     }
 
@@ -99,41 +102,80 @@ impl<'a> SharedGuard<'a> {
         }
     }
 
-    /// The word around byte `at`, which byte of it that is, and how many of `wanted` it has.
-    fn word(&self, at: usize, wanted: usize) -> (&AtomicU64, usize, usize) {
-        let first = at % WORD;
-        // SAFETY: below the length, and an allocation begins at a page, so the word is within its
-        // pages.
-        let word: NonNull<u8> = unsafe { self.mapping.start.add(at - first) };
-        // SAFETY: aligned, mapped as long as the guard, and always reached as a whole word.
-        let word = unsafe { word.cast::<AtomicU64>().as_ref() };
-        (word, first, wanted.min(WORD - first))
+    /// `len` bytes from `offset_bytes` on, all of which there are: part of a word, whole words, part
+    /// of a word.
+    fn parts(&self, offset_bytes: usize, len: usize) -> (Part<'_>, &[AtomicU64], Part<'_>) {
+        if len == 0 {
+            return (Part::default(), &[], Part::default());
+        }
+        let begins = offset_bytes / WORD;
+        let words = self.words(begins, (offset_bytes + len).div_ceil(WORD) - begins);
+        let mut head = Part::default();
+        let (mut whole, mut left) = (words, len);
+        let from = offset_bytes % WORD;
+        if let (true, Some((first, rest))) = (from != 0, words.split_first()) {
+            head = Part {
+                word: Some(first),
+                from,
+                count: left.min(WORD - from),
+            };
+            left -= head.count;
+            whole = rest;
+        }
+        let (whole, last) = whole.split_at(left / WORD);
+        let tail = Part {
+            word: last.first(),
+            from: 0,
+            count: left % WORD,
+        };
+        (head, whole, tail)
+    }
+
+    /// `count` words from word `begins` on, of which at least one byte of the last is ours.
+    fn words(&self, begins: usize, count: usize) -> &[AtomicU64] {
+        // SAFETY: within the allocation, which begins at a page and has whole pages.
+        let first: NonNull<u8> = unsafe { self.mapping.start.add(begins * WORD) };
+        // SAFETY: aligned, mapped as long as the guard, and always reached as whole words.
+        unsafe { std::slice::from_raw_parts(first.cast::<AtomicU64>().as_ptr(), count) }
     }
 }
 
-/// Puts bytes into a word, from byte `first` on.
-fn put(word: &AtomicU64, first: usize, bytes: &[u8]) {
-    if let Ok(whole) = <[u8; WORD]>::try_from(bytes) {
-        word.store(u64::from_ne_bytes(whole), Ordering::Relaxed);
-        return;
-    }
-    // The rest of the word is somebody else's to write meanwhile.
-    let (mut new, mut mask) = ([0; WORD], [0xFF; WORD]);
-    new[first..first + bytes.len()].copy_from_slice(bytes);
-    mask[first..first + bytes.len()].fill(0);
-    let (new, mask) = (u64::from_ne_bytes(new), u64::from_ne_bytes(mask));
-    for _ in 0..TRIES {
-        let old = word.load(Ordering::Relaxed);
-        let swapped =
-            word.compare_exchange(old, old & mask | new, Ordering::Relaxed, Ordering::Relaxed);
-        if swapped.is_ok() {
-            return;
+/// Some bytes of a word; the others are somebody else's to write.
+#[derive(Default, Clone, Copy)]
+struct Part<'w> {
+    /// `None` if there are no bytes.
+    word: Option<&'w AtomicU64>,
+    from: usize,
+    count: usize,
+}
+
+impl Part<'_> {
+    fn get(self, bytes: &mut [u8]) {
+        if let Some(word) = self.word {
+            let all = word.load(Ordering::Relaxed).to_ne_bytes();
+            bytes.copy_from_slice(&all[self.from..self.from + self.count]);
         }
     }
-    // Somebody never stops writing here. These two cannot be kept from being done, but what they
-    // write is mixed with what others do.
-    word.fetch_and(mask, Ordering::Relaxed);
-    word.fetch_or(new, Ordering::Relaxed);
+
+    fn put(self, bytes: &[u8]) {
+        let Some(word) = self.word else { return };
+        let (mut new, mut mask) = ([0; WORD], [0xFF; WORD]);
+        new[self.from..self.from + self.count].copy_from_slice(bytes);
+        mask[self.from..self.from + self.count].fill(0);
+        let (new, mask) = (u64::from_ne_bytes(new), u64::from_ne_bytes(mask));
+        for _ in 0..TRIES {
+            let old = word.load(Ordering::Relaxed);
+            let relaxed = Ordering::Relaxed;
+            let swapped = word.compare_exchange(old, old & mask | new, relaxed, relaxed);
+            if swapped.is_ok() {
+                return;
+            }
+        }
+        // Somebody never stops writing here. These two cannot be kept from being done, but what they
+        // write is mixed with what others do.
+        word.fetch_and(mask, Ordering::Relaxed);
+        word.fetch_or(new, Ordering::Relaxed);
+    }
 }
 
 impl Drop for SharedGuard<'_> {

@@ -61,7 +61,7 @@ fn what_cannot_be_paid_is_refused_and_changes_nothing() {
     no_memory(shared.reclaim().unwrap_err());
     let more = more.offer(Class::High);
     assert_eq!(shared.reclaim(), Ok(Outcome::Discarded));
-    assert!(!more.reclaim().map_or(false, |more| more.is_intact()));
+    assert!(!more.reclaim().is_ok_and(|more| more.is_intact()));
     own.lock_mut().unwrap()[0] = 1;
     // An allocation takes the shared one's room.
     shared.offer(Class::Low).unwrap();
