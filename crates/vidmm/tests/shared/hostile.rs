@@ -34,7 +34,7 @@ fn scribble(descriptor: &OwnedFd, seed: u64) -> ! {
         random ^= random << 17;
         turn += 1;
         // The state word most of all.
-        let place = if turn % 4 == 0 {
+        let place = if turn.is_multiple_of(4) {
             random as usize % 1024
         } else {
             8
@@ -47,7 +47,7 @@ fn scribble(descriptor: &OwnedFd, seed: u64) -> ! {
         // SAFETY: within the two pages.
         let word = unsafe { &*words.add(place) };
         word.store(value, std::sync::atomic::Ordering::Relaxed);
-        if turn % 10_000 == 0 {
+        if turn.is_multiple_of(10_000) {
             let how =
                 rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
             let _ = rustix::fs::fallocate(descriptor, how, 0, 1 << 20);
