@@ -25,6 +25,7 @@ extern "C" {
 typedef uint32_t UINT;
 typedef int32_t INT;
 typedef uint32_t ULONG;
+typedef uint32_t DWORD;
 typedef int32_t LONG;
 typedef int32_t BOOL;
 typedef uint64_t UINT64;
@@ -327,6 +328,45 @@ typedef struct _D3DKMT_DESTROYALLOCATION2 {
     UINT AllocationCount;
     D3DDDICB_DESTROYALLOCATION2FLAGS Flags;
 } D3DKMT_DESTROYALLOCATION2;
+
+/* Asks what there is behind a descriptor of a shared resource. */
+typedef struct _D3DKMT_QUERYRESOURCEINFOFROMNTHANDLE {
+    D3DKMT_HANDLE hDevice;
+    HANDLE hNtHandle;
+    VOID* pPrivateRuntimeData;
+    UINT PrivateRuntimeDataSize;
+    UINT TotalPrivateDriverDataSize;
+    UINT ResourcePrivateDriverDataSize;
+    UINT NumAllocations;
+} D3DKMT_QUERYRESOURCEINFOFROMNTHANDLE;
+
+/* One allocation of a resource that is opened. */
+typedef struct _D3DDDI_OPENALLOCATIONINFO2 {
+    D3DKMT_HANDLE hAllocation;
+    const VOID* pPrivateDriverData;
+    UINT PrivateDriverDataSize;
+    D3DGPU_VIRTUAL_ADDRESS GpuVirtualAddress;
+    ULONG_PTR Reserved[6];
+} D3DDDI_OPENALLOCATIONINFO2;
+
+/* Opens a shared resource. */
+typedef struct _D3DKMT_OPENRESOURCEFROMNTHANDLE {
+    D3DKMT_HANDLE hDevice;
+    HANDLE hNtHandle;
+    UINT NumAllocations;
+    D3DDDI_OPENALLOCATIONINFO2* pOpenAllocationInfo2;
+    UINT PrivateRuntimeDataSize;
+    VOID* pPrivateRuntimeData;
+    UINT ResourcePrivateDriverDataSize;
+    VOID* pResourcePrivateDriverData;
+    UINT TotalPrivateDriverDataBufferSize;
+    VOID* pTotalPrivateDriverDataBuffer;
+    D3DKMT_HANDLE hResource;
+    D3DKMT_HANDLE hKeyedMutex;
+    VOID* pKeyedMutexPrivateRuntimeData;
+    UINT KeyedMutexPrivateRuntimeDataSize;
+    D3DKMT_HANDLE hSyncObject;
+} D3DKMT_OPENRESOURCEFROMNTHANDLE;
 
 /* How an allocation is locked. No bit has a meaning. */
 __extension__ typedef struct _D3DDDICB_LOCK2FLAGS {
@@ -678,6 +718,20 @@ NTSTATUS D3DKMTDestroyAllocation(const D3DKMT_DESTROYALLOCATION* args);
 
 /* Ends allocations, or a resource with its members, as flags say. */
 NTSTATUS D3DKMTDestroyAllocation2(const D3DKMT_DESTROYALLOCATION2* args);
+
+/* Gives a descriptor by which other processes can open a resource. */
+NTSTATUS D3DKMTShareObjects(
+    UINT cObjects,
+    const D3DKMT_HANDLE* hObjects,
+    VOID* pObjectAttributes,
+    DWORD dwDesiredAccess,
+    HANDLE* phSharedNtHandle);
+
+/* Asks what there is behind a descriptor of a shared resource. */
+NTSTATUS D3DKMTQueryResourceInfoFromNtHandle(D3DKMT_QUERYRESOURCEINFOFROMNTHANDLE* args);
+
+/* Opens a shared resource. */
+NTSTATUS D3DKMTOpenResourceFromNtHandle(D3DKMT_OPENRESOURCEFROMNTHANDLE* args);
 
 /* Makes the bytes of an allocation usable. Nests. */
 NTSTATUS D3DKMTLock2(D3DKMT_LOCK2* args);

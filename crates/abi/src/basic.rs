@@ -27,6 +27,8 @@ aliases! {
     pub type INT = i32, "int32_t";
     /// An unsigned number of 32 bits, on Windows as everywhere else.
     pub type ULONG = u32, "uint32_t";
+    /// An unsigned number of 32 bits.
+    pub type DWORD = u32, "uint32_t";
     /// A signed number of 32 bits.
     pub type LONG = i32, "int32_t";
     /// 0 is false, everything else true.
@@ -41,7 +43,7 @@ aliases! {
     pub type VOID = c_void, "void";
     /// A pointer to no particular type.
     pub type PVOID = *mut VOID, "void*";
-    /// An object of the operating system. Nothing here makes one: NULL.
+    /// An object of the operating system: a descriptor, widened, of a shared resource; else NULL.
     pub type HANDLE = *mut VOID, "void*";
     /// Names an adapter, device, resource, allocation, paging queue or sync object; 0 names nothing.
     pub type D3DKMT_HANDLE = UINT, "UINT";

@@ -1,4 +1,4 @@
-//! The functions, as data. Each takes a pointer to one structure and returns an
+//! The functions, as data. Each but one takes a pointer to one structure; all return an
 //! [`NTSTATUS`].
 
 use crate::describe::{Described, Type};
@@ -9,23 +9,54 @@ use crate::*;
 pub struct Function {
     /// Its name, which is also that of the symbol.
     pub name: &'static str,
-    /// What its one argument points to.
-    pub argument: &'static Type,
-    /// Whether that is `const` in C. Not all of these functions leave it as it is.
-    pub is_const: bool,
+    /// What it takes.
+    pub takes: Takes,
     /// What it does, in a sentence.
     pub doc: &'static str,
 }
 
+/// What a function takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Takes {
+    /// A pointer to a structure.
+    Structure {
+        /// What it points to.
+        argument: &'static Type,
+        /// Whether that is `const` in C. Not all of these functions leave it as it is.
+        is_const: bool,
+    },
+    /// Several arguments, each a name and its type as Rust spells it.
+    Arguments(&'static [(&'static str, &'static str)]),
+}
+
+impl Takes {
+    /// The structure, if it is one, and whether it is `const` in C.
+    #[must_use]
+    pub fn structure(self) -> Option<(&'static Type, bool)> {
+        match self {
+            Takes::Structure { argument, is_const } => Some((argument, is_const)),
+            Takes::Arguments(_) => None,
+        }
+    }
+}
+
 macro_rules! functions {
-    ($($doc:literal $name:ident(*$constness:ident $argument:ident);)+) => {
+    ($($doc:literal $name:ident $takes:tt;)+) => {
         /// The functions, in the order of the header.
         pub const FUNCTIONS: &[Function] = &[$(Function {
             name: stringify!($name),
-            argument: &<$argument as Described>::TYPE,
-            is_const: functions!(@$constness),
+            takes: functions!(@takes $takes),
             doc: $doc,
         }),+];
+    };
+    (@takes (*$constness:ident $argument:ident)) => {
+        Takes::Structure {
+            argument: &<$argument as Described>::TYPE,
+            is_const: functions!(@$constness),
+        }
+    };
+    (@takes [$($name:ident: $ty:ty),+]) => {
+        Takes::Arguments(&[$((stringify!($name), stringify!($ty))),+])
     };
     (@const) => { true };
     (@mut) => { false };
@@ -56,6 +87,18 @@ functions! {
     D3DKMTDestroyAllocation(*const D3DKMT_DESTROYALLOCATION);
     "Ends allocations, or a resource with its members, as flags say."
     D3DKMTDestroyAllocation2(*const D3DKMT_DESTROYALLOCATION2);
+    "Gives a descriptor by which other processes can open a resource."
+    D3DKMTShareObjects[
+        cObjects: UINT,
+        hObjects: *const D3DKMT_HANDLE,
+        pObjectAttributes: *mut VOID,
+        dwDesiredAccess: DWORD,
+        phSharedNtHandle: *mut HANDLE
+    ];
+    "Asks what there is behind a descriptor of a shared resource."
+    D3DKMTQueryResourceInfoFromNtHandle(*mut D3DKMT_QUERYRESOURCEINFOFROMNTHANDLE);
+    "Opens a shared resource."
+    D3DKMTOpenResourceFromNtHandle(*mut D3DKMT_OPENRESOURCEFROMNTHANDLE);
     "Makes the bytes of an allocation usable. Nests."
     D3DKMTLock2(*mut D3DKMT_LOCK2);
     "Takes a lock back."

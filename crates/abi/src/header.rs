@@ -2,6 +2,7 @@
 
 use crate::basic::ALIASES;
 use crate::describe::{BitField, BitShape, Body, Form, Member, Place, Type};
+use crate::functions::{Function, Takes};
 use crate::{CONSTANTS, Constant, FUNCTIONS, STATUSES, TYPES};
 
 /// How wide a comment may be.
@@ -67,14 +68,9 @@ pub fn print() -> String {
         page.type_definition(ty);
     }
     for function in FUNCTIONS {
-        let constness = if function.is_const { "const " } else { "" };
         page.blank();
         page.comment(function.doc);
-        let argument = function.argument.name;
-        page.line(
-            0,
-            &format!("NTSTATUS {}({constness}{argument}* args);", function.name),
-        );
+        page.declaration(function);
     }
     page.blank();
     page.0.push_str(MIDDLE);
@@ -143,6 +139,29 @@ fn is_extension(ty: &Type) -> bool {
 struct Page(String);
 
 impl Page {
+    fn declaration(&mut self, function: &Function) {
+        let name = function.name;
+        match function.takes {
+            Takes::Structure { argument, is_const } => {
+                let constness = if is_const { "const " } else { "" };
+                let argument = argument.name;
+                self.line(0, &format!("NTSTATUS {name}({constness}{argument}* args);"));
+            }
+            Takes::Arguments(arguments) => {
+                self.line(0, &format!("NTSTATUS {name}("));
+                for (place, (argument, ty)) in arguments.iter().enumerate() {
+                    let (before, after) = c_type(ty);
+                    let end = if place + 1 == arguments.len() {
+                        ");"
+                    } else {
+                        ","
+                    };
+                    self.line(1, &format!("{before} {argument}{after}{end}"));
+                }
+            }
+        }
+    }
+
     fn line(&mut self, depth: usize, text: &str) {
         for _ in 0..depth {
             self.0.push_str("    ");

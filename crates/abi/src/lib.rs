@@ -58,6 +58,7 @@ mod memory;
 mod notices;
 mod offer;
 mod paging;
+mod share;
 mod status;
 mod types;
 
@@ -74,5 +75,6 @@ pub use memory::*;
 pub use notices::*;
 pub use offer::*;
 pub use paging::*;
+pub use share::*;
 pub use status::*;
 pub use types::TYPES;

@@ -196,7 +196,7 @@ fn printed(compiler: [&str; 2], source: &str) -> Option<String> {
 
 fn check_layouts(compiler: [&str; 2]) {
     let (source, fixed_count) = checking_program();
-    assert_eq!(fixed_count, 400);
+    assert_eq!(fixed_count, 433);
     if let Some(printed) = printed(compiler, &source) {
         assert_eq!(printed, "67 checks, 0 failures\n");
     }

@@ -266,7 +266,49 @@ fn structures_have_the_same_layout() {
         PagingFenceValue,
     });
     same!(count, theirs::D3DKMT_VIDMM_ESCAPE { Type, Payload as Anonymous });
-    assert_eq!(count, (44, 154), "structures and fields compared");
+    same!(
+        count,
+        theirs::D3DKMT_QUERYRESOURCEINFOFROMNTHANDLE {
+            hDevice,
+            hNtHandle,
+            pPrivateRuntimeData,
+            PrivateRuntimeDataSize,
+            TotalPrivateDriverDataSize,
+            ResourcePrivateDriverDataSize,
+            NumAllocations,
+        }
+    );
+    same!(
+        count,
+        theirs::D3DDDI_OPENALLOCATIONINFO2 {
+            hAllocation,
+            pPrivateDriverData,
+            PrivateDriverDataSize,
+            GpuVirtualAddress,
+            Reserved,
+        }
+    );
+    same!(
+        count,
+        theirs::D3DKMT_OPENRESOURCEFROMNTHANDLE {
+            hDevice,
+            hNtHandle,
+            NumAllocations,
+            pOpenAllocationInfo2,
+            PrivateRuntimeDataSize,
+            pPrivateRuntimeData,
+            ResourcePrivateDriverDataSize,
+            pResourcePrivateDriverData,
+            TotalPrivateDriverDataBufferSize,
+            pTotalPrivateDriverDataBuffer,
+            hResource,
+            hKeyedMutex,
+            pKeyedMutexPrivateRuntimeData,
+            KeyedMutexPrivateRuntimeDataSize,
+            hSyncObject,
+        }
+    );
+    assert_eq!(count, (47, 181), "structures and fields compared");
 }
 
 /// What the functions of a program's are given, and that they return nothing. The calling convention

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
     send, socket_with,
@@ -78,10 +79,19 @@ impl Drop for Serving {
     }
 }
 
+fn connected(path: &Path) -> Result<OwnedFd, Errno> {
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
 fn joined(path: &Path) -> OwnedFd {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-    connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    let socket = connected(path).unwrap();
     let opening = Opening::Join(Join::default()).encode();
     send(&socket, &opening, SendFlags::NOSIGNAL).unwrap();
     let (reception, _) = Reception::decode(&receive(&socket)).unwrap();
@@ -285,14 +295,7 @@ fn a_log_that_nobody_reads_keeps_nobody_waiting() {
     while Instant::now() < end && request < 2000 {
         request += 1;
         assert!(is_granted(&client, request));
-        let other = socket_with(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .unwrap();
-        connect(&other, &SocketAddrUnix::new(&socket).unwrap()).unwrap();
+        let other = connected(&socket).unwrap();
         let _ = send(&other, b"noise", SendFlags::NOSIGNAL);
     }
     assert!(request > 100, "{request}");
@@ -319,7 +322,8 @@ fn a_socket_of_the_service_managers_is_taken_over() {
             .arg(env!("CARGO_BIN_EXE_vidmm"))
             .args(["serve", "--budget", "64M"]),
     );
-    until("it listens", || socket.exists());
+    // The file is there a moment before anybody listens.
+    until("it listens", || connected(&socket).is_ok());
     let client = joined(&socket);
     assert!(is_granted(&client, 1));
     serving.until_logged("serving");

@@ -5,9 +5,10 @@
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr::NonNull;
 
-use vidmm_abi::{BOOL, NTSTATUS, STATUS_INVALID_PARAMETER, UINT};
+use vidmm_abi::{BOOL, HANDLE, NTSTATUS, STATUS_INVALID_PARAMETER, UINT};
 use vidmm_pool::{BATCH_MAX, Handle, HandleList, Slot};
 
 /// What functions here answer.
@@ -168,6 +169,89 @@ impl HandleList for Handles {
     fn admits(&self, slot: &Slot) -> bool {
         slot.device() == self.device
     }
+}
+
+/// Room of the caller's for bytes that it gets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    start: *mut u8,
+    len: usize,
+}
+
+impl Room {
+    /// # Safety
+    /// If `address` is not NULL, `size_bytes` bytes can be written there as long as the room is
+    /// used, and nobody else uses them meanwhile.
+    pub(crate) unsafe fn new(address: *mut c_void, size_bytes: UINT) -> Self {
+        Room {
+            start: address.cast(),
+            len: match address.is_null() {
+                true => 0,
+                false => size_bytes as usize,
+            },
+        }
+    }
+
+    /// Whether the room is there at all.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.start.is_null()
+    }
+
+    /// Whether so many bytes fit.
+    pub(crate) fn has(&self, len: usize) -> bool {
+        len <= self.len
+    }
+
+    /// Writes bytes to its beginning and says where they are, and what room is left; if they do not
+    /// fit, nothing is written.
+    pub(crate) fn put(self, bytes: &[u8]) -> Option<(*const c_void, Room)> {
+        let left = self.len.checked_sub(bytes.len())?;
+        if bytes.is_empty() {
+            return Some((self.start.cast(), self));
+        }
+        let from = bytes.as_ptr();
+        // SAFETY: they fit, and whoever made the room promised that it can be written.
+        unsafe { self.start.copy_from_nonoverlapping(from, bytes.len()) };
+        // SAFETY: within the room or just behind it.
+        let rest = unsafe { self.start.add(bytes.len()) };
+        let rest = Room {
+            start: rest,
+            len: left,
+        };
+        Some((self.start.cast(), rest))
+    }
+}
+
+/// A copy of bytes of the caller's.
+///
+/// # Safety
+/// If `address` is not NULL, `size_bytes` bytes can be read there.
+pub(crate) unsafe fn copied(address: *const c_void, size_bytes: UINT) -> Answer<Vec<u8>> {
+    let len = size_bytes as usize;
+    if len == 0 {
+        return Ok(Vec::new());
+    }
+    if address.is_null() {
+        return Err(INVALID);
+    }
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(len)
+        .map_err(|_| vidmm_abi::STATUS_NO_MEMORY)?;
+    // SAFETY: the caller promises that they can be read.
+    bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(address.cast::<u8>(), len) });
+    Ok(bytes)
+}
+
+/// The descriptor that a handle of a shared resource is.
+///
+/// # Safety
+/// Nobody makes it a descriptor of something else while it is used. (If it is none it is refused by
+/// the kernel.)
+pub(crate) unsafe fn descriptor(handle: HANDLE) -> Answer<BorrowedFd<'static>> {
+    let number = RawFd::try_from(handle.addr()).map_err(|_| INVALID)?;
+    // SAFETY: not negative, and the caller promises the rest.
+    Ok(unsafe { BorrowedFd::borrow_raw(number) })
 }
 
 /// A copy of private data of the caller's, which may lie at any address: `None` if there is none,

@@ -10,12 +10,15 @@ use vidmm_abi::{
     D3DKMT_CREATESTANDARDALLOCATION, D3DKMT_HANDLE, D3DKMT_STANDARDALLOCATIONTYPE_EXISTINGHEAP,
     STATUS_NO_MEMORY, UINT, VIDMM_ALLOCATION_DATA, VIDMM_ALLOCATION_DATA_VERSION,
 };
-use vidmm_pool::{GroupId, Handle, PRIORITY_NORMAL, Request};
+use vidmm_pool::{
+    About, GroupId, Handle, PRIORITY_NORMAL, Request, SHARED_DATA_BYTES_MAX, SharedHint,
+};
 
 use crate::caller::{Answer, INVALID, LIST_MAX, Place};
 use crate::face::{Face, refusal};
 use crate::lists::resource_of;
 use crate::objects::Kind;
+use crate::share::{self, Kept};
 
 /// What the caller says of one allocation, in whichever of the two structures.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +49,9 @@ const SOURCE_IDS: [UINT; 2] = [0, UINT::MAX];
 const ANYWHERE: UINT =
     Flags::CreateResource | Flags::Zeroed | Flags::AllowNotZeroed | Flags::ExistingSysMem;
 
+/// The flags of a resource that other processes can open.
+const SHARED: UINT = Flags::CreateResource | Flags::CreateShared | Flags::NtSecuritySharing;
+
 /// The flags that a standard allocation needs, as it is documented.
 const STANDARD: UINT = Flags::StandardAllocation
     | Flags::ExistingSysMem
@@ -61,6 +67,8 @@ struct Common {
     standard_bytes: Option<u64>,
     /// All infos bring memory of the caller's.
     system_memory: bool,
+    /// Other processes will open it.
+    shared: bool,
 }
 
 /// One allocation that is to be made.
@@ -77,6 +85,7 @@ pub(crate) fn create(
     args: Place<D3DKMT_CREATEALLOCATION>,
     infos: Option<&impl Infos>,
     standard: Option<D3DKMT_CREATESTANDARDALLOCATION>,
+    kept: impl FnOnce() -> Answer<Kept>,
 ) -> Answer {
     let asked = args.read();
     let common = Common::of(&asked, infos, standard)?;
@@ -86,10 +95,17 @@ pub(crate) fn create(
         0 => None,
         resource => Some(resource_of(face, asked.hDevice, resource)?),
     };
+    if group.is_some_and(|group| face.pool.is_shared(group)) {
+        // Its file is as long as it is.
+        return Err(INVALID);
+    }
     let count = asked.NumAllocations as usize;
     let wanted = |index, group| common.wanted(infos?.get(index)?, asked.hDevice, group);
     for index in 0..count {
         wanted(index, group).ok_or(INVALID)?;
+    }
+    if let (true, Some(infos)) = (common.shared, infos) {
+        return create_shared(face, args, infos, &common, kept()?);
     }
     if count > 1 {
         check_room(face, count, |index| wanted(index, group))?;
@@ -118,6 +134,41 @@ pub(crate) fn create(
     Ok(())
 }
 
+/// Makes a resource that other processes can open.
+fn create_shared(
+    face: &Face,
+    args: Place<D3DKMT_CREATEALLOCATION>,
+    infos: &impl Infos,
+    common: &Common,
+    kept: Kept,
+) -> Answer {
+    let asked = args.read();
+    let mut about = About {
+        members: Vec::new(),
+        runtime_data: kept.runtime_data,
+        driver_data: kept.driver_data,
+    };
+    let mut hints = Vec::new();
+    for index in 0..asked.NumAllocations as usize {
+        let info = infos.get(index).ok_or(INVALID)?;
+        let data = info.data.ok_or(INVALID)?;
+        // As the caller's memory is now, not as it was looked at before.
+        let wanted = common.wanted(info, asked.hDevice, None).ok_or(INVALID)?;
+        about.members.push(share::member(&data));
+        hints.push(SharedHint {
+            priority: wanted.request.priority,
+            rebuild_cost_ns: wanted.request.rebuild_cost_ns,
+        });
+    }
+    let created = face.pool.create_shared(&about, &hints, asked.hDevice);
+    let made = created.map_err(refusal)?;
+    for (index, handle) in made.handles.iter().enumerate() {
+        infos.answer(index, handle.raw());
+    }
+    args.update(|args| args.hResource = made.group.raw());
+    Ok(())
+}
+
 impl Common {
     fn of(
         asked: &D3DKMT_CREATEALLOCATION,
@@ -127,14 +178,17 @@ impl Common {
         let flags = asked.Flags;
         let is_standard = flags.contains(Flags::StandardAllocation);
         let makes_resource = flags.contains(Flags::CreateResource);
-        let known = match is_standard {
-            true => STANDARD | Flags::NtSecuritySharing,
-            false => ANYWHERE,
+        let shared = !is_standard && flags.contains(SHARED);
+        let known = match (is_standard, shared) {
+            (true, _) => STANDARD | Flags::NtSecuritySharing,
+            // Its memory is a file, not the program's.
+            (_, true) => (ANYWHERE | SHARED) & !Flags::ExistingSysMem,
+            (false, false) => ANYWHERE,
         };
         let contradictory = flags.contains(Flags::Zeroed | Flags::AllowNotZeroed);
         let count_fits = match asked.NumAllocations {
-            0 => makes_resource,
-            count => count <= LIST_MAX && infos.is_some(),
+            0 => makes_resource && !shared,
+            count => count <= count_max(shared) && infos.is_some(),
         };
         let runtime_data_there =
             asked.PrivateRuntimeDataSize == 0 || !asked.pPrivateRuntimeData.is_null();
@@ -142,8 +196,9 @@ impl Common {
             || contradictory
             || !count_fits
             || !runtime_data_there
-            // There is no format for data about a resource.
-            || asked.PrivateDriverDataSize != 0
+            // There is no format for data about a resource that nobody else opens.
+            || asked.PrivateDriverDataSize != 0 && !shared
+            || shared && !kept_fits(asked)
             // A resource is either made or added to.
             || makes_resource && asked.hResource != 0
         {
@@ -161,7 +216,8 @@ impl Common {
         let system_memory = first.is_some_and(|info| !info.system_memory.is_null());
         // Memory that is there already has its content.
         let about_content = flags.Value & (Flags::Zeroed | Flags::AllowNotZeroed) != 0;
-        if flags.contains(Flags::ExistingSysMem) && !system_memory || system_memory && about_content
+        if flags.contains(Flags::ExistingSysMem) && !system_memory
+            || system_memory && (about_content || shared)
         {
             return Err(INVALID);
         }
@@ -169,6 +225,7 @@ impl Common {
             flags,
             standard_bytes,
             system_memory,
+            shared,
         })
     }
 
@@ -190,6 +247,10 @@ impl Common {
             (None, Some(data)) => checked(&data)?,
             _ => return None,
         };
+        if self.shared && align_bytes > page_bytes() {
+            // Each opener maps it where there is room.
+            return None;
+        }
         #[allow(clippy::cast_precision_loss, reason = "a cost is kept with 24 bits")]
         let rebuild_cost_ns = rebuild_cost_ns as f32;
         Some(Wanted {
@@ -205,6 +266,23 @@ impl Common {
             memory,
         })
     }
+}
+
+fn count_max(shared: bool) -> UINT {
+    match shared {
+        // As many as a resource of several processes may have (`dxgkrnl` has the same limit).
+        true => 1024,
+        false => LIST_MAX,
+    }
+}
+
+/// Whether the data that are kept for other openers are there, and not more than are kept.
+fn kept_fits(asked: &D3DKMT_CREATEALLOCATION) -> bool {
+    let own = size_of::<VIDMM_ALLOCATION_DATA>() as u64 * u64::from(asked.NumAllocations);
+    let others = [asked.PrivateRuntimeDataSize, asked.PrivateDriverDataSize];
+    let bytes = others.into_iter().map(u64::from).sum::<u64>() + own;
+    bytes <= SHARED_DATA_BYTES_MAX as u64
+        && (asked.PrivateDriverDataSize == 0 || !asked.pPrivateDriverData.is_null())
 }
 
 /// The size, in bytes, of a standard allocation: memory that the program has already, as a heap.

@@ -56,7 +56,7 @@ pub(crate) fn allocations(
 ) -> Answer {
     let _pass = face.gate.enter();
     if let (1, Some(raw)) = (list.len(), list.get(0)) {
-        let handle = allocation_of(face, device, raw)?;
+        let handle = alone(face, allocation_of(face, device, raw)?)?;
         let bytes = charge_of(face, handle, manner);
         face.pool.destroy(handle).map_err(refusal)?;
         return give_back(face, bytes);
@@ -68,7 +68,7 @@ pub(crate) fn allocations(
     let mut group = None;
     for index in 0..list.len() {
         let raw = list.get(index).ok_or(INVALID)?;
-        let handle = allocation_of(face, device, raw)?;
+        let handle = alone(face, allocation_of(face, device, raw)?)?;
         require_unlocked(face, handle)?;
         let of_this = face.pool.group_of(handle).map_err(refusal)?;
         if *group.get_or_insert(of_this) != of_this {
@@ -82,6 +82,14 @@ pub(crate) fn allocations(
         return Err(INVALID);
     }
     end_all(face, handles, manner)
+}
+
+/// Those of a shared resource end together.
+fn alone(face: &Face, handle: Handle) -> Answer<Handle> {
+    match face.pool.is_shared_allocation(handle) {
+        true => Err(INVALID),
+        false => Ok(handle),
+    }
 }
 
 fn require_unlocked(face: &Face, handle: Handle) -> Answer {

@@ -22,20 +22,24 @@ use vidmm_abi::{
     D3DKMT_CLOSEADAPTER, D3DKMT_CREATEALLOCATION, D3DKMT_CREATEDEVICE, D3DKMT_CREATEPAGINGQUEUE,
     D3DKMT_DESTROYALLOCATION, D3DKMT_DESTROYALLOCATION2, D3DKMT_DESTROYDEVICE,
     D3DKMT_ENUMADAPTERS2, D3DKMT_ENUMADAPTERS3, D3DKMT_ESCAPE, D3DKMT_HANDLE, D3DKMT_LOCK2,
-    D3DKMT_OFFERALLOCATIONS, D3DKMT_OPENADAPTERFROMLUID, D3DKMT_QUERYVIDEOMEMORYINFO,
-    D3DKMT_RECLAIMALLOCATIONS, D3DKMT_RECLAIMALLOCATIONS2, D3DKMT_SETALLOCATIONPRIORITY,
-    D3DKMT_UNLOCK2, D3DKMT_VIDMM_ESCAPE, NTSTATUS, STATUS_SUCCESS, UINT,
+    D3DKMT_OFFERALLOCATIONS, D3DKMT_OPENADAPTERFROMLUID, D3DKMT_OPENRESOURCEFROMNTHANDLE,
+    D3DKMT_QUERYRESOURCEINFOFROMNTHANDLE, D3DKMT_QUERYVIDEOMEMORYINFO, D3DKMT_RECLAIMALLOCATIONS,
+    D3DKMT_RECLAIMALLOCATIONS2, D3DKMT_SETALLOCATIONPRIORITY, D3DKMT_UNLOCK2, D3DKMT_VIDMM_ESCAPE,
+    DWORD, HANDLE, NTSTATUS, STATUS_SUCCESS, UINT, VOID,
 };
 
-use crate::caller::{Answer, Array, INVALID, LIST_MAX, Place, private_data};
+use crate::caller::{
+    Answer, Array, INVALID, LIST_MAX, Place, Room, copied, descriptor, private_data,
+};
 use crate::create::{Info, Infos};
 use crate::destroy::Manner;
 use crate::face::{Face, guarded, status};
 use crate::lists::Named;
 use crate::reclaim::Results;
+use crate::share::{Kept, Rooms};
 use crate::{
     adapter, create, destroy, device, escape, lock, memory, offer, paging, priority, reclaim,
-    shortcut,
+    share, shortcut,
 };
 
 /// The structure at the address that C passed.
@@ -55,6 +59,14 @@ macro_rules! array {
             // SAFETY: the contract of the function: an array of this length, or misaligned.
             unsafe { Array::new($address, $len) }.map(Some)
         }
+    };
+}
+
+/// Room of C's for bytes.
+macro_rules! room {
+    ($address:expr, $size:expr) => {
+        // SAFETY: the contract of the function: NULL, or so many bytes.
+        unsafe { Room::new($address, $size) }
     };
 }
 
@@ -179,7 +191,19 @@ fn create_with(
         true => Some(place!(asked.pPrivateDriverData.cast())?.read()),
         false => None,
     };
-    create::create(face, args, infos, standard)
+    // Read only where they are kept for others, and not more than that.
+    let kept = || {
+        // SAFETY: the contract of the function: NULL, or so many bytes.
+        let runtime_data =
+            unsafe { copied(asked.pPrivateRuntimeData, asked.PrivateRuntimeDataSize) };
+        // SAFETY: as above.
+        let driver_data = unsafe { copied(asked.pPrivateDriverData, asked.PrivateDriverDataSize) };
+        Ok(Kept {
+            runtime_data: runtime_data?,
+            driver_data: driver_data?,
+        })
+    };
+    create::create(face, args, infos, standard, kept)
 }
 
 /// The infos of version 1.
@@ -270,6 +294,70 @@ fn destroy_with(face: &Face, asked: &D3DKMT_DESTROYALLOCATION2) -> Answer {
         }
         _ => Err(INVALID),
     }
+}
+
+/// `D3DKMTShareObjects`: gives a descriptor by which other processes can open a resource.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTShareObjects(
+    cObjects: UINT,
+    hObjects: *const D3DKMT_HANDLE,
+    pObjectAttributes: *mut VOID,
+    dwDesiredAccess: DWORD,
+    phSharedNtHandle: *mut HANDLE,
+) -> NTSTATUS {
+    // Whoever has the descriptor can do everything.
+    let _ = (pObjectAttributes, dwDesiredAccess);
+    guarded(|| {
+        let face = Face::get()?;
+        if cObjects != 1 {
+            return Err(INVALID);
+        }
+        let object = place!(hObjects)?.read();
+        share::share(face, object, place!(phSharedNtHandle)?)
+    })
+}
+
+/// `D3DKMTQueryResourceInfoFromNtHandle`: asks what there is behind a descriptor.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTQueryResourceInfoFromNtHandle(
+    args: *mut D3DKMT_QUERYRESOURCEINFOFROMNTHANDLE,
+) -> NTSTATUS {
+    guarded(|| {
+        let face = Face::get()?;
+        let args = place!(args)?;
+        let asked = args.read();
+        let runtime_data = room!(asked.pPrivateRuntimeData, asked.PrivateRuntimeDataSize);
+        // SAFETY: the contract of the function: nobody closes it during the call.
+        let descriptor = unsafe { descriptor(asked.hNtHandle) }?;
+        share::query(face, args, descriptor, runtime_data)
+    })
+}
+
+/// `D3DKMTOpenResourceFromNtHandle`: opens a shared resource.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn D3DKMTOpenResourceFromNtHandle(
+    args: *mut D3DKMT_OPENRESOURCEFROMNTHANDLE,
+) -> NTSTATUS {
+    guarded(|| {
+        let face = Face::get()?;
+        let args = place!(args)?;
+        let asked = args.read();
+        let rooms = Rooms {
+            infos: array!(asked.pOpenAllocationInfo2, asked.NumAllocations)?.ok_or(INVALID)?,
+            runtime_data: room!(asked.pPrivateRuntimeData, asked.PrivateRuntimeDataSize),
+            driver_data: room!(
+                asked.pResourcePrivateDriverData,
+                asked.ResourcePrivateDriverDataSize
+            ),
+            members_data: room!(
+                asked.pTotalPrivateDriverDataBuffer,
+                asked.TotalPrivateDriverDataBufferSize
+            ),
+        };
+        // SAFETY: as of the query.
+        let descriptor = unsafe { descriptor(asked.hNtHandle) }?;
+        share::open(face, args, descriptor, rooms)
+    })
 }
 
 /// `D3DKMTLock2`: makes the bytes of an allocation usable.

@@ -8,7 +8,7 @@ use vidmm_abi::{
     NTSTATUS, STATUS_DEVICE_REMOVED, STATUS_GRAPHICS_TOO_MANY_REFERENCES, STATUS_INVALID_PARAMETER,
     STATUS_NO_MEMORY, STATUS_SUCCESS, STATUS_UNSUCCESSFUL,
 };
-use vidmm_pool::{BatchError, Error, FaceGate, Pool};
+use vidmm_pool::{BatchError, Error, FaceGate, Pool, SharedError};
 
 use crate::caller::Answer;
 use crate::notices::Notices;
@@ -131,8 +131,21 @@ pub(crate) fn refusal(error: Error) -> NTSTATUS {
         | Error::TooLarge { .. }
         | Error::TableFull
         | Error::TooManyGroups => STATUS_NO_MEMORY,
+        Error::Shared(error) => shared_refusal(error),
         Error::LeftOut => STATUS_DEVICE_REMOVED,
         Error::TooManyLocks => STATUS_GRAPHICS_TOO_MANY_REFERENCES,
+        _ => STATUS_INVALID_PARAMETER,
+    }
+}
+
+fn shared_refusal(error: SharedError) -> NTSTATUS {
+    match error {
+        SharedError::Descriptors
+        | SharedError::Kernel { .. }
+        | SharedError::FileLimit { .. }
+        | SharedError::TooManyOpeners => STATUS_NO_MEMORY,
+        // What a program needs is not there: no `/proc`, no rights.
+        SharedError::NoProc | SharedError::NotAllowed => STATUS_UNSUCCESSFUL,
         _ => STATUS_INVALID_PARAMETER,
     }
 }

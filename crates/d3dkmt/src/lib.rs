@@ -19,6 +19,7 @@
 //! | `objects` | handles of adapters, devices, paging queues, sync objects |
 //! | `adapter`, `device`, `paging`, `fence` | finding and opening; devices; paging queues; their fences |
 //! | `create`, `destroy`, `lock`, `priority` | allocations and resources |
+//! | `share` | resources that several processes open |
 //! | `offer`, `reclaim`, `lists` | what it is all for, and the lists that it works on |
 //! | `shortcut` | the way past most of the above for one allocation |
 //! | `memory`, `escape` | figures and the reservation; a tester's knobs |
@@ -49,6 +50,7 @@ mod offer;
 mod paging;
 mod priority;
 mod reclaim;
+mod share;
 mod shortcut;
 
 pub use exports::*;

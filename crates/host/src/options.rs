@@ -37,7 +37,7 @@ pub enum MetricsAddress {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Where the socket is to be. `None`: `VIDMM_SOCKET`, else
+    /// Where the socket is to be. `None`: `VIDMM_SOCKET`, else (unless for all users)
     /// `$XDG_RUNTIME_DIR/vidmm/manager.sock`, else `/run/vidmm/manager.sock`.
     pub socket: Option<PathBuf>,
     /// Whom to serve. `None`: all users at `/run/vidmm/manager.sock`, one's own elsewhere.
@@ -133,7 +133,12 @@ pub(crate) fn place(
     is_root: bool,
 ) -> Result<(PathBuf, Audience), HostError> {
     let named = |name: &str| lookup(name).filter(|path| !path.as_os_str().is_empty());
+    let for_all = options.audience == Some(Audience::System);
     let runtime = || {
+        if for_all {
+            // Nobody else could enter that directory.
+            return None;
+        }
         let dir = named("XDG_RUNTIME_DIR").filter(|dir| dir.is_absolute())?;
         Some(dir.join("vidmm/manager.sock"))
     };
@@ -142,7 +147,7 @@ pub(crate) fn place(
         .clone()
         .or_else(|| named("VIDMM_SOCKET"))
         .or_else(runtime)
-        .or_else(|| is_root.then(|| PathBuf::from(SYSTEM_SOCKET)))
+        .or_else(|| (is_root || for_all).then(|| PathBuf::from(SYSTEM_SOCKET)))
         .ok_or(HostError::NoPlace)?;
     let usual = match found == Path::new(SYSTEM_SOCKET) {
         true => Audience::System,
@@ -174,5 +179,12 @@ mod tests {
         assert_eq!(placed(&empty, false), None);
         let system = (SYSTEM_SOCKET.to_owned(), Audience::System);
         assert_eq!(placed(&empty, true), Some(system));
+        let for_all = Options {
+            audience: Some(Audience::System),
+            ..Options::default()
+        };
+        let lookup = |name: &str| (name == "XDG_RUNTIME_DIR").then(|| PathBuf::from("/r"));
+        let (path, _) = place(&for_all, lookup, true).unwrap();
+        assert_eq!(path, Path::new(SYSTEM_SOCKET));
     }
 }

@@ -249,8 +249,8 @@ impl Manager {
     pub(crate) fn reconfigured(&mut self, settings: Settings) {
         let settings = settings.sane();
         let set_by_operator = self.settings.budget_bytes;
-        let same = settings.budget_bytes == self.configured_budget;
-        self.configured_budget = settings.budget_bytes;
+        let same = settings.budget_bytes == self.configured.budget_bytes;
+        self.configured = settings;
         self.settings = match same {
             true => settings.with_budget(set_by_operator),
             false => settings,

@@ -20,8 +20,8 @@ const WARNING_EVERY_MS: u64 = 1000;
 #[derive(Debug)]
 pub struct Manager {
     pub(crate) settings: Settings,
-    /// The budget of the configuration; an operator may have set another.
-    pub(crate) configured_budget: u64,
+    /// As the configuration says; an operator may have set another budget.
+    pub(crate) configured: Settings,
     pub(crate) incarnation: u64,
     started: Millis,
     pub(crate) now: Millis,
@@ -62,7 +62,7 @@ impl Manager {
         let settings = settings.sane();
         Manager {
             settings,
-            configured_budget: settings.budget_bytes,
+            configured: settings,
             incarnation,
             started: now,
             now,

@@ -125,7 +125,7 @@ impl Manager {
             );
             return Err(CommandFailed::BadBudget(text));
         }
-        self.settings = self.settings.with_budget(bytes);
+        self.settings = self.configured.with_budget(bytes);
         self.budget_changed();
         let operator = Some(connection);
         self.start_job(JobKind::Budget, WhyOrdered::Budget, 0, operator, actions);

@@ -200,6 +200,15 @@ fn a_budget_that_cannot_be_is_refused() {
         20 * MIB,
         "its part stays"
     );
+    let uneven = 100 * MIB + 7;
+    desk.operate(1, OperatorRequest::SetBudget { bytes: uneven });
+    desk.operate(1, OperatorRequest::SetBudget { bytes: 320 * MIB });
+    assert_eq!(
+        desk.manager.settings().reserve_bytes,
+        20 * MIB,
+        "of the configured one"
+    );
+    desk.told();
     // A configuration whose budget is the same leaves the operator's.
     let mut settings = Settings::of_budget(640 * MIB);
     settings.patience_ms = 1;

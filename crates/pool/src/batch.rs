@@ -127,17 +127,15 @@ impl<K: Kernel> Pool<K> {
 
     /// What is wrong with offering item `index`, if it still is.
     #[cold]
-    fn look_at_offer<L: HandleList + ?Sized>(
-        &self,
-        list: &L,
-        index: usize,
-    ) -> Result<(), SlotError> {
-        let word = self.admitted(list, index)?.load()?;
+    fn look_at_offer<L: HandleList + ?Sized>(&self, list: &L, index: usize) -> Result<(), Error> {
+        let slot = self.admitted(list, index)?;
+        let word = slot.load()?;
         match word.state() {
-            State::Committed if word.locks() != 0 => Err(SlotError::Locked),
+            State::Committed if word.locks() != 0 => Err(Error::Locked),
             State::Committed | State::Offered | State::Discarded => Ok(()),
-            State::Dead => Err(SlotError::NotCommitted),
-            State::Empty => Err(SlotError::BadHandle),
+            State::Dead => Err(Error::NotCommitted),
+            State::Shared => self.check_shared_offer(&slot),
+            State::Empty => Err(Error::BadHandle),
         }
     }
 
@@ -206,12 +204,12 @@ impl<K: Kernel> Pool<K> {
             let slot = self
                 .admitted(list, 0)
                 .map_err(|error| BatchError::at(0, error))?;
-            let found = slot.reclaim().map_err(|error| BatchError::at(0, error))?;
-            if let Reclaim::Intact(_) = found {
+            let found = slot.reclaim();
+            if let Ok(Reclaim::Intact(_)) = found {
                 slot.note_reclaim(self.signals.now_ticks());
                 return Ok(false);
             }
-            if answers == Answers::Unwanted {
+            if answers == Answers::Unwanted || found == Err(SlotError::BadHandle) {
                 return self.reclaim_lost(&slot, found);
             }
         }
@@ -220,12 +218,18 @@ impl<K: Kernel> Pool<K> {
 
     /// The rest of a reclaim of one item whose content nobody needs.
     #[cold]
-    fn reclaim_lost(&self, slot: &SlotRef<'_>, found: Reclaim) -> Result<bool, BatchError> {
-        if found == Reclaim::Dead {
-            return Ok(false);
-        }
-        self.reclaim_discarded(slot).map_err(BatchError::whole)?;
-        Ok(true)
+    fn reclaim_lost(
+        &self,
+        slot: &SlotRef<'_>,
+        found: Result<Reclaim, SlotError>,
+    ) -> Result<bool, BatchError> {
+        let outcome = match found {
+            Ok(Reclaim::Dead) => return Ok(false),
+            Ok(_) => self.reclaim_discarded(slot),
+            Err(SlotError::Shared) => self.reclaim_shared(slot),
+            Err(error) => return Err(BatchError::at(0, error)),
+        };
+        Ok(outcome.map_err(BatchError::whole)? != Outcome::Intact)
     }
 
     fn reclaim_many<L: HandleList + ?Sized>(
@@ -372,11 +376,13 @@ impl<K: Kernel> Pool<K> {
         }
         let taken = take_back(list, words);
         let lost = taken.iter().filter(|t| t.before.is_none());
-        if let Err(error) = self.supply_and_install(list, answers, lost.map(|t| t.index)) {
-            self.undo(list, &taken);
-            return Err(BatchError::whole(error));
+        match self.supply_and_install(list, answers, lost.map(|t| t.index)) {
+            Ok(shared) => self.answer_all(list, &taken, &shared, answer),
+            Err(error) => {
+                self.undo(list, &taken);
+                return Err(BatchError::whole(error));
+            }
         }
-        self.answer_all(list, &taken, answer);
         Ok(true)
     }
 
@@ -396,39 +402,50 @@ impl<K: Kernel> Pool<K> {
         lost.sort_unstable();
         lost.dedup_by_key(|(handle, _)| *handle);
         let indices = lost.iter().map(|(_, index)| *index);
-        if let Err(error) = self.supply_and_install(list, Answers::Unwanted, indices) {
-            self.undo(list, &take_back(list, words));
-            return Err(BatchError::whole(error));
-        }
+        let shared = match self.supply_and_install(list, Answers::Unwanted, indices) {
+            Ok(shared) => shared,
+            Err(error) => {
+                self.undo(list, &take_back(list, words));
+                return Err(BatchError::whole(error));
+            }
+        };
         let now_ticks = self.signals.now_ticks();
         for (index, before) in words.iter().enumerate() {
             if let (Some(_), Ok(slot)) = (before, self.at(list, index)) {
                 slot.note_reclaim(now_ticks);
             }
         }
-        for (_, index) in lost {
+        let mut any_lost = false;
+        for (handle, index) in lost {
             if let Ok(slot) = self.at(list, index) {
-                self.note_discarded_reclaim(&slot);
+                let outcome = outcome_of(handle, &shared).unwrap_or(Outcome::Discarded);
+                any_lost |= outcome != Outcome::Intact;
+                self.note_shared_reclaim(&slot, outcome);
             }
         }
-        Ok(true)
+        Ok(any_lost)
     }
 
     /// Puts memory behind everything that was discarded, or behind nothing. What may die goes last,
-    /// each for itself: it cannot fail the call.
+    /// each for itself: it cannot fail the call. Says what became of those that are shared.
     fn supply_and_install<L: HandleList + ?Sized>(
         &self,
         list: &L,
         answers: Answers,
         lost: impl Iterator<Item = usize>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<(Handle, Outcome)>, Error> {
         let lost: Vec<usize> = lost.collect();
-        self.with_credit(|inside, allowance| {
+        let mut shared = {
+            let _inside = self.enter()?;
+            Some(self.begin_shared(list, &lost)?)
+        };
+        let supplied = self.with_credit(|inside, allowance| {
             // From the first extent to its owner inside the gate: a child made meanwhile would
             // never see an extent again that is between two owners.
             let mut extents = Vec::new();
             let firm = self.discarded(list, answers, &lost, false)?;
-            let supplied = self.supply(inside, &firm, allowance, &mut extents);
+            let shared_bytes = shared.as_ref().map_or(0, |begun| begun.wanted_bytes);
+            let supplied = self.supply(inside, &firm, shared_bytes, allowance, &mut extents);
             for (index, extent) in extents {
                 match self.at(list, index) {
                     Ok(slot) if supplied.is_ok() => self.install(&slot, extent),
@@ -439,12 +456,23 @@ impl<K: Kernel> Pool<K> {
                 }
             }
             self.agent.something_is_held();
-            supplied
-        })?;
+            supplied?;
+            Ok(shared.take().map(|begun| self.finish_shared(begun)))
+        });
+        let outcomes = match supplied {
+            Ok(outcomes) => outcomes.unwrap_or_default(),
+            Err(error) => {
+                let _inside = self.gate.enter();
+                if let Some(begun) = shared {
+                    begun.cancel();
+                }
+                return Err(error);
+            }
+        };
         for (index, shape) in self.discarded(list, answers, &lost, true)? {
             self.supply_or_kill(list, index, shape)?;
         }
-        Ok(())
+        Ok(outcomes)
     }
 
     /// Those of `lost` that are discarded now, in this order, with their shapes: those that may die,
@@ -470,15 +498,17 @@ impl<K: Kernel> Pool<K> {
         Ok(found)
     }
 
-    /// Finds memory for all of `firm`.
+    /// Finds memory for all of `firm`, and takes the room that shared ones need.
     fn supply(
         &self,
         inside: &Inside<'_>,
         firm: &[(usize, Shape)],
+        shared_bytes: u64,
         allowance: Allowance,
         extents: &mut Vec<(usize, Extent)>,
     ) -> Result<(), Lack> {
-        let wanted_bytes = firm.iter().map(|(_, shape)| shape.charge_bytes()).sum();
+        let firm_bytes: u64 = firm.iter().map(|(_, shape)| shape.charge_bytes()).sum();
+        let wanted_bytes = firm_bytes.saturating_add(shared_bytes);
         let mut reclaimer = self.reclaimer();
         self.check_possible(&mut reclaimer, wanted_bytes, allowance)?;
         for &(index, shape) in firm {
@@ -487,7 +517,8 @@ impl<K: Kernel> Pool<K> {
                 .map_err(|lack| whole_call(&lack, wanted_bytes))?;
             extents.push((index, extent));
         }
-        Ok(())
+        self.acquire_room(inside, &mut reclaimer, shared_bytes, allowance)
+            .map_err(|lack| whole_call(&lack, wanted_bytes))
     }
 
     /// Puts memory behind an item that may die, which it does if there is none.
@@ -533,6 +564,7 @@ impl<K: Kernel> Pool<K> {
         &self,
         list: &L,
         taken: &[Taken],
+        shared: &[(Handle, Outcome)],
         answer: &mut impl FnMut(usize, Outcome),
     ) {
         let mut outcomes: Vec<(Handle, Outcome)> = Vec::with_capacity(taken.len());
@@ -546,8 +578,9 @@ impl<K: Kernel> Pool<K> {
                     Outcome::NotCommitted
                 }
                 (None, Ok(slot)) => {
-                    self.note_discarded_reclaim(&slot);
-                    Outcome::Discarded
+                    let outcome = outcome_of(Some(t.handle), shared).unwrap_or(Outcome::Discarded);
+                    self.note_shared_reclaim(&slot, outcome);
+                    outcome
                 }
                 (_, Err(_)) => Outcome::Discarded,
             };
@@ -566,6 +599,12 @@ impl<K: Kernel> Pool<K> {
             );
         }
     }
+}
+
+/// What became of a shared allocation; `None` of any other.
+fn outcome_of(handle: Option<Handle>, shared: &[(Handle, Outcome)]) -> Option<Outcome> {
+    let place = shared.binary_search_by_key(&handle?, |(handle, _)| *handle);
+    Some(shared[place.ok()?].1)
 }
 
 /// One allocation of a list, at the first place it is named.

@@ -101,13 +101,20 @@ pub enum Error {
     /// This process is a child made by `fork` while `VIDMM_FORK=drop` kept the arena out of it.
     #[error("this pool was left out of this child process (VIDMM_FORK=drop): make a new one")]
     LeftOut,
+    /// A shared resource was not made, opened or used.
+    #[error(transparent)]
+    Shared(#[from] vidmm_shared::Error),
+    /// This process is a child made by `fork`, and its parent has the shared resource open.
+    #[error("a shared resource does not come along into a child made by fork: open it there")]
+    NotInChild,
 }
 
 impl From<vidmm_table::Error> for Error {
     fn from(error: vidmm_table::Error) -> Self {
         use vidmm_table::Error as T;
         match error {
-            T::BadHandle => Error::BadHandle,
+            // What is shared is dealt with where that is found out.
+            T::BadHandle | T::Shared => Error::BadHandle,
             T::Offered => Error::Offered,
             T::Locked => Error::Locked,
             T::NotLocked => Error::NotLocked,

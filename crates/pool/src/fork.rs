@@ -99,6 +99,7 @@ impl<K: Kernel> Forks for Pool<K> {
             self.room.cut_unused(u64::MAX);
         }
         self.link.in_child();
+        self.shared.in_child(&self.room);
         if self.options.fork == ForkMode::Drop {
             // The memory is not there: nothing may act as if it were.
             self.left_out.store(true, Ordering::Relaxed);

@@ -34,6 +34,7 @@ mod process;
 mod protect;
 mod reclaimer;
 mod room;
+mod shared;
 mod signals;
 mod stats;
 mod victims;
@@ -48,10 +49,14 @@ pub use joined::{JoinMode, JoinOptions, Membership, Notice, SubscriptionId};
 pub use memory::Mapping;
 pub use options::{EnvironmentError, ForkMode, PoolOptions, PressureMode};
 pub use pool::{NewPoolError, Outcome, Pool, Request};
+pub use shared::{SharedGroup, SharedHint, about_shared};
 pub use stats::{ClassBytes, Stats};
 pub use vidmm_arena::{HeapKernel, Kernel, LinuxKernel, Resident, resident_of_process};
 pub use vidmm_machine::Reason;
 pub use vidmm_policy::{Candidate, OldestFirst, Policy, Rank};
+pub use vidmm_shared::{
+    About, DATA_BYTES_MAX as SHARED_DATA_BYTES_MAX, Error as SharedError, Member as SharedMember,
+};
 pub use vidmm_table::{
     Class, GENERATIONS, Handle, History, MAX_ALLOCATIONS, MAX_RESOURCES, OBJECT_INDICES, OfferMode,
     PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL,

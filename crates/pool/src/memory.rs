@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 
 use vidmm_arena::{Extent, Kernel};
-use vidmm_table::{ExtentWord, FirstLock, Handle, Lock, SlotRef, State};
+use vidmm_table::{Error as SlotError, ExtentWord, FirstLock, Handle, Lock, SlotRef, State};
 
 use crate::error::Error;
 use crate::pool::Pool;
@@ -47,9 +47,11 @@ impl<K: Kernel> Pool<K> {
         if self.protection.is_some() {
             return self.lock_protected(slot);
         }
-        let extent = match slot.lock()? {
-            Lock::Locked(extent) => extent,
-            Lock::Fresh => self.first_lock(slot)?,
+        let extent = match slot.lock() {
+            Ok(Lock::Locked(extent)) => extent,
+            Ok(Lock::Fresh) => self.first_lock(slot)?,
+            Err(SlotError::Shared) => return self.lock_shared(&self.enter()?, slot),
+            Err(error) => return Err(error.into()),
         };
         Ok(self.mapping(slot, extent))
     }
@@ -106,13 +108,20 @@ impl<K: Kernel> Pool<K> {
         if self.protection.is_some() {
             return self.unlock_protected(slot);
         }
-        slot.unlock()?;
-        Ok(())
+        match slot.unlock() {
+            Ok(_) => Ok(()),
+            Err(SlotError::Shared) => self.unlock_shared(&self.enter()?, slot),
+            Err(error) => Err(error.into()),
+        }
     }
 
     #[cold]
     fn lock_protected(&self, slot: &SlotRef<'_>) -> Result<Mapping, Error> {
-        let _inside = self.enter()?;
+        let inside = self.enter()?;
+        if slot.shared().is_some() {
+            // Others use it too: it is accessible as long as it is open.
+            return self.lock_shared(&inside, slot);
+        }
         let Some(mut protection) = self.protection() else {
             return Err(Error::BadHandle);
         };
@@ -131,7 +140,10 @@ impl<K: Kernel> Pool<K> {
 
     #[cold]
     fn unlock_protected(&self, slot: &SlotRef<'_>) -> Result<(), Error> {
-        let _inside = self.enter()?;
+        let inside = self.enter()?;
+        if slot.shared().is_some() {
+            return self.unlock_shared(&inside, slot);
+        }
         let Some(mut protection) = self.protection() else {
             return Err(Error::BadHandle);
         };

@@ -9,8 +9,8 @@ use vidmm_arena::{Arena, ArenaError, ArenaOptions, Extent, Kernel, LinuxKernel, 
 use vidmm_machine::{MachineError, Reason};
 use vidmm_policy::Policy;
 use vidmm_table::{
-    Class, ExtentWord, Handle, History, Installed, New, OfferMode, Offered, PRIORITY_NORMAL,
-    Reclaim, ResourceId as GroupId, Slot, SlotRef, State, Table,
+    Class, Error as SlotError, ExtentWord, Handle, History, Installed, New, OfferMode, Offered,
+    PRIORITY_NORMAL, Reclaim, ResourceId as GroupId, Slot, SlotRef, State, Table,
 };
 
 use crate::agent::Agent;
@@ -23,6 +23,7 @@ use crate::options::{ForkMode, PoolOptions};
 use crate::protect::Protection;
 use crate::reclaimer::Reclaimer;
 use crate::room::{BYTES_MAX, Room};
+use crate::shared::Registry;
 use crate::signals::Signals;
 use crate::stats::{Cached, Counters};
 
@@ -96,6 +97,7 @@ pub struct Pool<K: Kernel = LinuxKernel> {
     pub(crate) reclaimer: Mutex<Reclaimer>,
     pub(crate) counters: Counters,
     pub(crate) cached_stats: Mutex<Option<Cached>>,
+    pub(crate) shared: Registry,
     pub(crate) protection: Option<Mutex<Protection>>,
     pub(crate) agent: Agent,
     pub(crate) options: PoolOptions,
@@ -147,6 +149,7 @@ impl<K: Kernel + 'static> Pool<K> {
             reclaimer: Mutex::default(),
             counters: Counters::default(),
             cached_stats: Mutex::default(),
+            shared: Registry::default(),
             protection,
             agent: Agent::new(
                 me.clone(),
@@ -263,7 +266,7 @@ impl<K: Kernel> Pool<K> {
     }
 
     /// The allocation of an extent that has just been taken for it.
-    fn create_on(&self, extent: Extent, request: &Request) -> Result<Handle, Error> {
+    pub(crate) fn create_on(&self, extent: Extent, request: &Request) -> Result<Handle, Error> {
         let new = New {
             size_bytes: request.size_bytes,
             align_log2: log2_of(request.align_bytes),
@@ -303,9 +306,13 @@ impl<K: Kernel> Pool<K> {
     }
 
     fn destroy_inside(&self, handle: Handle) -> Result<(), Error> {
-        let detached = self
+        let ended = self
             .table
-            .destroy_noting(handle, |slot| self.retire(handle, slot))?;
+            .destroy_noting(handle, |slot| self.retire(handle, slot));
+        let detached = match ended {
+            Err(SlotError::Shared) => return self.destroy_shared(handle, false),
+            ended => ended?,
+        };
         if let Some(detached) = detached {
             self.release(detached);
         }
@@ -313,7 +320,7 @@ impl<K: Kernel> Pool<K> {
     }
 
     /// What is left to do of a slot that has just lost its allocation.
-    fn retire(&self, handle: Handle, slot: &Slot) {
+    pub(crate) fn retire(&self, handle: Handle, slot: &Slot) {
         self.counters.retired(slot.history().reclaims);
         if let Some(group) = GroupId::from_raw(slot.resource()) {
             self.table.resources().remove(group, handle);
@@ -335,6 +342,10 @@ impl<K: Kernel> Pool<K> {
             }
         }
         self.table.each_of_device(device, |handle| {
+            // What is not shared is none of its business.
+            if self.device_of(handle) == Ok(device) && self.destroy_shared(handle, true).is_ok() {
+                return;
+            }
             let ended = self
                 .table
                 .destroy_locked(handle, device, |slot| self.retire(handle, slot));
@@ -360,8 +371,13 @@ impl<K: Kernel> Pool<K> {
 
     #[inline]
     pub(crate) fn offer_slot(&self, slot: &SlotRef<'_>, mode: OfferMode) -> Result<(), Error> {
-        if !slot.offer_at_once(mode) && slot.offer(mode)? == Offered::AlreadyDiscarded {
-            return self.renew_discarded(slot, mode);
+        if !slot.offer_at_once(mode) {
+            match slot.offer(mode) {
+                Ok(Offered::Now) => {}
+                Ok(Offered::AlreadyDiscarded) => return self.renew_discarded(slot, mode),
+                Err(SlotError::Shared) => return self.offer_shared(slot, mode),
+                Err(error) => return Err(error.into()),
+            }
         }
         self.note_offer(slot, mode);
         Ok(())
@@ -439,10 +455,12 @@ impl<K: Kernel> Pool<K> {
     pub fn reclaim(&self, handle: Handle) -> Result<Outcome, Error> {
         let slot = self.table.get(handle)?;
         if slot.reclaim_at_once().is_none() {
-            match slot.reclaim()? {
-                Reclaim::Intact(_) => {}
-                Reclaim::Discarded(_) => return self.reclaim_discarded(&slot),
-                Reclaim::Dead => return Ok(Outcome::NotCommitted),
+            match slot.reclaim() {
+                Ok(Reclaim::Intact(_)) => {}
+                Ok(Reclaim::Discarded(_)) => return self.reclaim_discarded(&slot),
+                Ok(Reclaim::Dead) => return Ok(Outcome::NotCommitted),
+                Err(SlotError::Shared) => return self.reclaim_shared(&slot),
+                Err(error) => return Err(error.into()),
             }
         }
         slot.note_reclaim(self.signals.now_ticks());
@@ -487,6 +505,7 @@ impl<K: Kernel> Pool<K> {
     pub fn state(&self, handle: Handle) -> Result<State, Error> {
         match self.table.get(handle)?.load()?.state() {
             State::Empty => Err(Error::BadHandle),
+            State::Shared => self.shared_state(handle),
             state => Ok(state),
         }
     }
@@ -508,6 +527,9 @@ impl<K: Kernel> Pool<K> {
     pub fn charge_bytes(&self, handle: Handle) -> Result<u64, Error> {
         self.state(handle)?;
         let slot = self.table.get(handle)?;
+        if slot.shared().is_some() {
+            return Ok(self.shared_charge(slot.slot().size_bytes()));
+        }
         if Extent::from_word(slot.slot().extent().0).is_foreign() {
             return Ok(0);
         }
@@ -539,6 +561,7 @@ impl<K: Kernel> Pool<K> {
     pub fn set_priority(&self, handle: Handle, priority: u32) -> Result<(), Error> {
         self.state(handle)?;
         self.table.get(handle)?.set_priority(priority)?;
+        self.shared_priority(handle, priority);
         // Something offered AUTO may have moved to a lower class.
         self.signals.offered(|| Class::Low);
         self.signals.offered(|| Class::Normal);
@@ -563,7 +586,7 @@ impl<K: Kernel> Pool<K> {
     }
 
     /// What can never be exceeded, in bytes: what is larger need not even be tried.
-    fn ceiling_bytes(&self) -> u64 {
+    pub(crate) fn ceiling_bytes(&self) -> u64 {
         match self.link.told_budget_bytes() {
             Some((_, whole)) => whole.min(self.cap_bytes()),
             None if self.link.is_alone() => self.own_budget_bytes(),
@@ -731,6 +754,7 @@ impl<K: Kernel> Pool<K> {
                 .arena
                 .resident_of(Extent::from_word(slot.slot().extent().0)),
             State::Discarded | State::Dead => Ok(0),
+            State::Shared => self.shared_backed_bytes(handle),
             State::Empty => Err(gone(vidmm_table::Error::BadHandle)),
         }
     }
@@ -818,7 +842,11 @@ impl<K: Kernel> Pool<K> {
     /// # Errors
     /// [`Error::BadHandle`].
     pub fn locks(&self, handle: Handle) -> Result<u32, Error> {
-        Ok(self.table.get(handle)?.load()?.locks())
+        let word = self.table.get(handle)?.load()?;
+        match word.state() {
+            State::Shared => self.shared_locks(handle),
+            _ => Ok(word.locks()),
+        }
     }
 }
 

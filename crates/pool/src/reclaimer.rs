@@ -157,6 +157,32 @@ impl<K: Kernel> Pool<K> {
         }
     }
 
+    /// Makes room for `bytes`, of whatever is warm and offered, without taking it.
+    pub(crate) fn make_room(
+        &self,
+        inside: &Inside<'_>,
+        reclaimer: &mut Reclaimer,
+        bytes: u64,
+        allowance: Allowance,
+    ) -> Result<(), Lack> {
+        let deficit = self.deficit_bytes(bytes);
+        let warm = self.arena.stats().warm_bytes;
+        if deficit > warm {
+            let claims = deficit - warm;
+            self.licensed(allowance, claims)?;
+            let need = Demand::from(Reason::Budget);
+            self.claim_bytes(inside, reclaimer, claims, &need, Short::Refuse)
+                .map_err(|error| self.lack(claims, error))?;
+        }
+        let returned = self.return_warm(deficit);
+        match returned.returned_bytes == 0 && returned.refused_bytes > 0 {
+            true => Err(Lack::Never(Error::Kernel {
+                wanted_bytes: bytes,
+            })),
+            false => Ok(()),
+        }
+    }
+
     /// Whether `charge_bytes` could be supplied in all, before anything is claimed for a part of it.
     ///
     /// # Errors
@@ -318,6 +344,7 @@ impl<K: Kernel> Pool<K> {
             as_of.unwrap_or_else(|| self.signals.tick()),
             list_bytes,
             |extent| self.arena.charge_bytes(extent),
+            &self.look_at_shared(),
         );
         Counters::add(&self.counters.scans, 1);
         match reclaimer.victims.peek() {
@@ -345,6 +372,13 @@ impl<K: Kernel> Pool<K> {
                     self.discard(allocation, detached, key, demand)
                 }),
             Victim::Group(group) => self.claim_group(victims, key, group, demand, is_due),
+            Victim::Shared(number) => {
+                let bytes = self.claim_shared(victims, number, demand, is_due);
+                Claimed {
+                    bytes,
+                    room_bytes: bytes,
+                }
+            }
         }
     }
 
@@ -374,7 +408,7 @@ impl<K: Kernel> Pool<K> {
                 Victim::Single(index) => self
                     .single_if_due(victims, index, |now| now == key)
                     .is_some(),
-                Victim::Group(_) => true,
+                Victim::Group(_) | Victim::Shared(_) => true,
             };
             sum_bytes += if is_there { bytes } else { 0 };
             sum_bytes >= wanted_bytes
@@ -521,6 +555,11 @@ impl<K: Kernel> Pool<K> {
         let mut claimed = Claimed::default();
         for handle in handles {
             let Some((slot, word)) = self.look_at_offered(handle) else {
+                let bytes = self.evict_shared(handle);
+                claimed.add(Claimed {
+                    bytes,
+                    room_bytes: bytes,
+                });
                 continue;
             };
             let class = word.mode().class.effective(slot.slot().priority());

@@ -24,7 +24,7 @@ pub struct ClassBytes {
 }
 
 impl ClassBytes {
-    fn add(&mut self, bytes: u64) {
+    pub(crate) fn add(&mut self, bytes: u64) {
         self.count += 1;
         self.bytes += bytes;
     }
@@ -174,7 +174,7 @@ impl<K: Kernel> Pool<K> {
         let mut reclaims = self.counters.retired_reclaims.load(Ordering::Relaxed);
         self.table.scan(|_, slot| {
             let word = slot.word();
-            if word.state() == State::Empty {
+            if matches!(word.state(), State::Empty | State::Shared) {
                 return;
             }
             let bytes = self.arena.charge_bytes(Extent::from_word(slot.extent().0));
@@ -193,9 +193,10 @@ impl<K: Kernel> Pool<K> {
                     }
                 }
                 State::Discarded | State::Dead => stats.discarded_now.add(bytes),
-                State::Empty => {}
+                State::Empty | State::Shared => {}
             }
         });
+        self.add_shared(&mut stats);
         let arena = if self.left_out.load(Ordering::Relaxed) {
             // A copy of the arena's books came along, and nothing of what they speak of.
             ArenaStats::default()

@@ -6,7 +6,9 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use vidmm_arena::Extent;
 use vidmm_policy::{Candidate, Policy};
-use vidmm_table::{Class, ResourceId, Slot, SlotIndex, State, Table, Word};
+use vidmm_table::{Class, ResourceId, Slot, SlotIndex, SlotRef, State, Table, Word};
+
+use crate::shared::Look;
 
 /// What is claimed as one: a single allocation, or a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub(crate) enum Victim {
     Single(SlotIndex),
     /// By its place.
     Group(u32),
+    /// Shared with other processes; by its number.
+    Shared(u32),
 }
 
 /// Class and rank as one number; the lower goes first. Made the same way by the scan and, later,
@@ -45,6 +49,8 @@ impl Key {
 
 /// The group bit of an entry's `who`; slot indices and the places of groups have 21 bits.
 const GROUP_BIT: u32 = 1 << 31;
+/// That of a shared resource; as many cannot be open as would make its number longer.
+const SHARED_BIT: u32 = 1 << 30;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
@@ -62,6 +68,8 @@ impl Entry {
     fn victim(&self) -> Victim {
         if self.who & GROUP_BIT != 0 {
             Victim::Group(self.who & !GROUP_BIT)
+        } else if self.who & SHARED_BIT != 0 {
+            Victim::Shared(self.who & !SHARED_BIT)
         } else {
             Victim::Single(SlotIndex::from_raw(self.who))
         }
@@ -93,6 +101,8 @@ pub(crate) struct Victims {
     /// The entries before this one are in their final order; the rest all come after them.
     sorted: usize,
     now_ticks: u32,
+    /// Something is offered here that other processes share.
+    has_shared: bool,
     /// Each group with offered members, by its place: its key, its bytes. Order never shows.
     groups: HashMap<u32, (Key, u64), BuildHasherDefault<DefaultHasher>>,
 }
@@ -111,8 +121,19 @@ pub(crate) fn key_of(
     now_ticks: u32,
     charge_bytes: u64,
 ) -> Key {
+    let class = word.mode().class.effective(slot.priority());
+    key_in(class, slot, policy, now_ticks, charge_bytes)
+}
+
+/// Ranks a slot in a class.
+fn key_in(
+    class: Class,
+    slot: &Slot,
+    policy: &dyn Policy,
+    now_ticks: u32,
+    charge_bytes: u64,
+) -> Key {
     let history = slot.history();
-    let class = word.mode().class.effective(history.priority);
     let rank = policy.rank(&Candidate {
         age_ticks: age(now_ticks, history.stamp_ticks),
         reclaims: history.reclaims,
@@ -140,6 +161,7 @@ impl Default for Victims {
             next: 0,
             sorted: 0,
             now_ticks: 0,
+            has_shared: false,
             groups: HashMap::default(),
         }
     }
@@ -160,10 +182,11 @@ impl Victims {
         (self.entries.capacity() * size_of::<Entry>()) as u64
     }
 
-    /// Whether the list came out of a scan that found groups. Their class can sink without an
-    /// offer, when a member is reclaimed alone, so such a list serves one need only.
+    /// Whether the list came out of a scan that found groups or shared resources. Their class can
+    /// sink without an offer here, when a member is reclaimed alone or by another process's doing, so
+    /// such a list serves one need only.
     pub(crate) fn has_groups(&self) -> bool {
-        !self.groups.is_empty()
+        !self.groups.is_empty() || self.has_shared
     }
 
     /// Looks at every slot and keeps the first victims of the lowest class: at least
@@ -175,6 +198,7 @@ impl Victims {
         now_ticks: u32,
         wanted_bytes: u64,
         charge_bytes: impl Fn(Extent) -> u64,
+        shared: &Look<'_>,
     ) -> Seen {
         self.clear();
         self.groups.clear();
@@ -213,6 +237,13 @@ impl Victims {
             self.push(key, group | GROUP_BIT, bytes);
         }
         self.groups = groups;
+        self.has_shared = shared.any_offered;
+        for victim in &shared.victims {
+            seen.victims += 1;
+            seen.offered_bytes += victim.bytes;
+            let key = self.key_of_shared(victim.class, &victim.slots, policy, victim.bytes);
+            self.push(key, victim.number | SHARED_BIT, victim.bytes);
+        }
         self.keep_first();
         seen
     }
@@ -320,6 +351,33 @@ impl Victims {
     ) -> Key {
         key_of(word, slot, policy, self.now_ticks, charge_bytes)
     }
+}
+
+impl Victims {
+    /// The key that a shared resource of this class would get in this list now.
+    pub(crate) fn key_of_shared(
+        &self,
+        class: Class,
+        slots: &[SlotRef<'_>],
+        policy: &dyn Policy,
+        charge_bytes: u64,
+    ) -> Key {
+        key_of_resource(class, slots, policy, self.now_ticks, charge_bytes)
+    }
+}
+
+/// A shared resource is as dear as the dearest of its allocations.
+pub(crate) fn key_of_resource(
+    class: Class,
+    slots: &[SlotRef<'_>],
+    policy: &dyn Policy,
+    now_ticks: u32,
+    charge_bytes: u64,
+) -> Key {
+    let keys = slots
+        .iter()
+        .map(|slot| key_in(class, slot.slot(), policy, now_ticks, charge_bytes));
+    keys.max().unwrap_or(Key::new(class, 0))
 }
 
 impl std::fmt::Display for Key {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Language, compile, root, run};
 use vidmm_abi::describe::{Form, Type};
+use vidmm_abi::functions::{Function, Takes};
 use vidmm_abi::{FUNCTIONS, STATUSES};
 
 /// What every function may answer.
@@ -41,7 +42,10 @@ fn answers(function: &str) -> &'static [&'static str] {
         | "D3DKMTReclaimAllocations"
         | "D3DKMTReclaimAllocations2"
         | "D3DKMTRegisterBudgetChangeNotification"
-        | "D3DKMTRegisterTrimNotification" => &["STATUS_NO_MEMORY"],
+        | "D3DKMTRegisterTrimNotification"
+        | "D3DKMTShareObjects"
+        | "D3DKMTQueryResourceInfoFromNtHandle"
+        | "D3DKMTOpenResourceFromNtHandle" => &["STATUS_NO_MEMORY"],
         "D3DKMTLock2" => &["STATUS_GRAPHICS_TOO_MANY_REFERENCES"],
         _ => &[],
     }
@@ -123,8 +127,11 @@ fn each_function_has_a_page_that_shows_its_argument() {
             function.name
         );
         let syntax = section(&text, "Syntax");
-        let constness = if function.is_const { "const " } else { "" };
-        let of = function.argument;
+        let Some((of, is_const)) = function.takes.structure() else {
+            shows_arguments(function, &text);
+            continue;
+        };
+        let constness = if is_const { "const " } else { "" };
         let prototype = format!("NTSTATUS {}({constness}{} *);", function.name, of.name);
         assert!(syntax.contains(&prototype), "no {prototype}");
         assert!(
@@ -152,6 +159,24 @@ fn each_function_has_a_page_that_shows_its_argument() {
                 function.name
             );
         }
+    }
+}
+
+/// As above, for a function that takes several arguments.
+fn shows_arguments(function: &Function, text: &str) {
+    let Takes::Arguments(arguments) = function.takes else {
+        panic!("{} takes a structure", function.name)
+    };
+    let syntax = section(text, "Syntax");
+    assert!(syntax.contains(&format!("NTSTATUS {}(", function.name)));
+    let explained = section(text, "Arguments");
+    for (name, _) in arguments {
+        assert!(syntax.contains(name), "{}: no {name}", function.name);
+        assert!(
+            explained.contains(&format!("`{name}`")),
+            "{}: nothing about {name}",
+            function.name
+        );
     }
 }
 

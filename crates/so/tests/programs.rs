@@ -18,12 +18,13 @@ const QUIET: (&str, &str) = ("VIDMM_PRESSURE", "off");
 
 /// Calls that must be refused, by program: at least so many are tried, so that a table cannot shrink
 /// unseen.
-const WRONG_CALLS: [(&str, usize); 5] = [
+const WRONG_CALLS: [(&str, usize); 6] = [
     ("bad_objects", 766),
     ("bad_create", 783),
     ("bad_lists", 1049),
     ("bad_destroy", 441),
     ("bad_notices", 221),
+    ("bad_shared", 208),
 ];
 
 /// The ways through the documented case.
@@ -149,6 +150,13 @@ fn eight_threads_on_one_device() {
 }
 
 #[test]
+fn two_processes_with_one_resource() {
+    if let Some(program) = Program::new("shared", &[]) {
+        program.run(&[], &[QUIET]);
+    }
+}
+
+#[test]
 fn children_made_at_any_moment() {
     if let Some(program) = Program::new("fork", &[]) {
         program.run(&["50"], &[QUIET]);
@@ -170,7 +178,7 @@ fn clean_under_the_address_and_undefined_behaviour_sanitizers() {
         return;
     }
     wrong_calls(&SANITIZED);
-    for name in ["decisions", "knobs"] {
+    for name in ["decisions", "knobs", "shared"] {
         if let Some(program) = Program::new(name, &SANITIZED) {
             program.run(&[], &[QUIET]);
         }

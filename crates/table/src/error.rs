@@ -23,6 +23,10 @@ pub enum Error {
     /// supplied again. It can only be destroyed.
     #[error("the allocation is not committed any more: destroy it")]
     NotCommitted,
+    /// The allocation is shared with other processes: what it is stands elsewhere, and so does what
+    /// can be done with it.
+    #[error("the allocation is shared with other processes")]
+    Shared,
     /// The table holds as many allocations as handles can name.
     #[error("no more than {} allocations can live at once", crate::MAX_ALLOCATIONS)]
     TableFull,

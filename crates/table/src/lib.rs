@@ -35,6 +35,9 @@
 //!   than the state word. They are the slow path: serialised for each slot by one of a few sharded
 //!   locks, under which the state is read again, and the extent is written before the state.
 //!
+//! An allocation that is shared with other processes has a slot for its handle only
+//! ([`SlotRef::make_shared`]): every operation refuses it, and its owner looks elsewhere.
+//!
 //! Resources ([`Table::members`]) are read without a lock, too: see `resource.rs`.
 //!
 //! The checkers in `tests/loom/` and `tests/shuttle.rs` run exactly these functions.

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::slot::{ExtentWord, FLAG_CONTENT_LOST, FLAG_ZERO_OWED, History, Slot};
-use crate::sync::{Mutex, Ordering, lock};
+use crate::sync::{Mutex, Ordering, fence, lock};
 use crate::word::{OfferMode, State, Word};
 
 /// What an offer found.
@@ -143,7 +143,7 @@ impl<'t> SlotRef<'t> {
     /// Offers the allocation, or renews the offer.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::NotCommitted`], [`Error::BadHandle`].
+    /// [`Error::Locked`], [`Error::NotCommitted`], [`Error::Shared`], [`Error::BadHandle`].
     pub fn offer(&self, mode: OfferMode) -> Result<Offered, Error> {
         loop {
             let word = self.load()?;
@@ -152,6 +152,7 @@ impl<'t> SlotRef<'t> {
                 State::Committed | State::Offered => {}
                 State::Discarded => return Ok(Offered::AlreadyDiscarded),
                 State::Dead => return Err(Error::NotCommitted),
+                State::Shared => return Err(Error::Shared),
                 State::Empty => return Err(Error::BadHandle),
             }
             if self.swap_for_offer(word, mode) {
@@ -173,7 +174,7 @@ impl<'t> SlotRef<'t> {
     /// of another thread that fails must not offer again what this call was told is committed.
     ///
     /// # Errors
-    /// [`Error::BadHandle`].
+    /// [`Error::Shared`], [`Error::BadHandle`].
     pub fn reclaim(&self) -> Result<Reclaim, Error> {
         loop {
             let word = self.load()?;
@@ -181,6 +182,7 @@ impl<'t> SlotRef<'t> {
                 State::Offered | State::Committed => {}
                 State::Discarded => return Ok(Reclaim::Discarded(word)),
                 State::Dead => return Ok(Reclaim::Dead),
+                State::Shared => return Err(Error::Shared),
                 State::Empty => return Err(Error::BadHandle),
             }
             if self.swap(word, word.reclaimed()) {
@@ -220,7 +222,8 @@ impl<'t> SlotRef<'t> {
     /// Locks the allocation: its extent stays in place until unlocked as often.
     ///
     /// # Errors
-    /// [`Error::Offered`], [`Error::NotCommitted`], [`Error::TooManyLocks`], [`Error::BadHandle`].
+    /// [`Error::Offered`], [`Error::NotCommitted`], [`Error::TooManyLocks`], [`Error::Shared`],
+    /// [`Error::BadHandle`].
     #[inline]
     pub fn lock(&self) -> Result<Lock, Error> {
         loop {
@@ -243,6 +246,7 @@ impl<'t> SlotRef<'t> {
             State::Committed => Ok(word),
             State::Offered | State::Discarded => Err(Error::Offered),
             State::Dead => Err(Error::NotCommitted),
+            State::Shared => Err(Error::Shared),
             State::Empty => Err(Error::BadHandle),
         }
     }
@@ -285,14 +289,17 @@ impl<'t> SlotRef<'t> {
     /// Undoes one lock and says how many are left.
     ///
     /// # Errors
-    /// [`Error::NotLocked`], [`Error::BadHandle`].
+    /// [`Error::NotLocked`], [`Error::Shared`], [`Error::BadHandle`].
     #[inline]
     pub fn unlock(&self) -> Result<u32, Error> {
         loop {
             let word = self.load()?;
             // The lock of a fresh one is that of a first lock at work: nobody else's to undo.
             if word.locks() == 0 || word.is_fresh() {
-                return Err(Error::NotLocked);
+                return Err(match word.state() {
+                    State::Shared => Error::Shared,
+                    _ => Error::NotLocked,
+                });
             }
             let unlocked = word.unlocked_once();
             if self.swap(word, unlocked) {
@@ -314,6 +321,7 @@ impl<'t> SlotRef<'t> {
             State::Committed => return Ok(Installed::AlreadyCommitted),
             State::Offered => return Ok(Installed::OfferedAgain),
             State::Dead => return Err(Error::NotCommitted),
+            State::Shared => return Err(Error::Shared),
             State::Empty => return Err(Error::BadHandle),
         }
         // Every way out of `discarded` takes the shard's lock, so nobody reads or writes the
@@ -386,9 +394,49 @@ impl<'t> SlotRef<'t> {
                         return Ok(None);
                     }
                 }
+                State::Shared => return Err(Error::Shared),
                 State::Empty => return Err(Error::BadHandle),
             }
         }
+    }
+
+    /// Says that the allocation, which nobody but its maker knows yet, is shared with other
+    /// processes: from now on all of the above refuse it ([`Error::Shared`]), and its extent is
+    /// whatever its maker finds it by.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`] if somebody who guessed its handle has destroyed or locked it.
+    pub fn make_shared(&self) -> Result<(), Error> {
+        loop {
+            let word = self.load()?;
+            match word.state() {
+                State::Committed if word.locks() == 0 => {}
+                State::Offered => {}
+                _ => return Err(Error::BadHandle),
+            }
+            if self.swap(word, word.shared()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The extent of an allocation that is shared with other processes; `None` of any other.
+    #[must_use]
+    pub fn shared(&self) -> Option<ExtentWord> {
+        let word = self.load().ok()?;
+        let extent = self.slot.extent();
+        // What was read above is older than the word read below: still the same after the look, so
+        // the extent was its own.
+        fence(Ordering::Acquire);
+        let same = self.load().ok()? == word && word.state() == State::Shared;
+        same.then_some(extent)
+    }
+
+    /// Ends an allocation that is shared with other processes.
+    pub(crate) fn empty_shared(&self) -> Result<(), Error> {
+        let word = self.load()?;
+        let ended = word.state() == State::Shared && self.swap(word, word.emptied());
+        ended.then_some(()).ok_or(Error::BadHandle)
     }
 
     /// As [`SlotRef::empty`], for an allocation of `device`, also while it is locked.

@@ -202,7 +202,7 @@ impl Table {
     /// here on. The extent, if there was one, is the caller's.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::BadHandle`].
+    /// [`Error::Locked`], [`Error::Shared`], [`Error::BadHandle`].
     pub fn destroy(&self, handle: Handle) -> Result<Option<Detached>, Error> {
         self.destroy_noting(handle, |_| {})
     }
@@ -237,6 +237,17 @@ impl Table {
         let detached = slot.empty_locked(device)?;
         self.retire(handle, slot.slot, note);
         Ok(detached)
+    }
+
+    /// As [`Table::destroy_noting`], for an allocation that is shared with other processes.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`], also if it is not shared.
+    pub fn destroy_shared(&self, handle: Handle, note: impl FnOnce(&Slot)) -> Result<(), Error> {
+        let slot = self.get(handle)?;
+        slot.empty_shared()?;
+        self.retire(handle, slot.slot, note);
+        Ok(())
     }
 
     /// The rest of a destroy, for the winner of its swap.

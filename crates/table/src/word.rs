@@ -14,6 +14,8 @@ pub enum State {
     Discarded = 3,
     /// *Not committed*: it could not be supplied again. Only destroy is left.
     Dead = 4,
+    /// Shared with other processes: what it is stands elsewhere, not in its slot.
+    Shared = 5,
 }
 
 /// How dear an offered allocation is to its owner; lower classes are discarded first.
@@ -117,7 +119,8 @@ impl Word {
             1 => State::Committed,
             2 => State::Offered,
             3 => State::Discarded,
-            _ => State::Dead,
+            4 => State::Dead,
+            _ => State::Shared,
         }
     }
 
@@ -240,6 +243,10 @@ impl Word {
         Word(self.0 & !FRESH).next()
     }
 
+    pub(crate) fn shared(self) -> Self {
+        Word(self.with_state(State::Shared).0 & !FRESH).next()
+    }
+
     #[inline]
     pub(crate) fn killed(self) -> Self {
         self.with_state(State::Dead).next()
@@ -294,7 +301,7 @@ mod tests {
             prop_assert_eq!((offered.claimed().renewed(mode).state(), offered.claimed().renewed(mode).mode()), (State::Discarded, mode));
             prop_assert_eq!(sequence(word.renewed(mode)), next);
             let once = [word.offered(mode), word.reclaimed(), word.offered_again(), word.claimed()];
-            let more = [word.committed_fresh(), word.touched(), word.killed(), word.emptied()];
+            let more = [word.committed_fresh(), word.touched(), word.killed(), word.emptied(), word.shared()];
             prop_assert!(once.into_iter().chain(more).all(|after| sequence(after) == next));
             if word.locks() < Word::MAX_LOCKS {
                 prop_assert_eq!(sequence(word.locked_once_more()), next);

@@ -53,6 +53,7 @@
 //! | a buffer and the code that rebuilds it | [`Purgeable`] |
 //! | many of them, by key | [`PurgeableCache`] |
 //! | buffers that are only useful together | [`Group`] |
+//! | buffers that several processes use | [`SharedAllocation`], [`SharedResource`] |
 //!
 //! **Owns:** the types above and what keeps them sound. **Must not know:** how anything is done;
 //! that is `vidmm-pool`'s.
@@ -63,7 +64,9 @@ mod group;
 mod guard;
 mod pool;
 mod purgeable;
+mod shared;
 mod shared_budget;
+mod shared_guard;
 mod typed;
 
 pub use allocation::Allocation;
@@ -72,13 +75,15 @@ pub use group::Group;
 pub use guard::{ReadGuard, WriteGuard};
 pub use pool::{AllocationOptions, Builder, Pool};
 pub use purgeable::{Purgeable, PurgeableGuard, RebuildError};
+pub use shared::{SharedAllocation, SharedResource};
+pub use shared_guard::SharedGuard;
 pub use typed::{Committed, OfferBatchError, Offered, ReclaimBatchError, ReclaimError, Reclaimed};
 pub use vidmm_pool::{
     AgentMode, BATCH_MAX, BatchError, Candidate, Class, ClassBytes, DISCARDS_REMEMBERED, Discard,
     EnvironmentError, Error, ForkMode, GlobalError, History, JoinMode, JoinOptions, Membership,
     NewPoolError, Notice, OfferMode, OldestFirst, Outcome, PRIORITY_HIGH, PRIORITY_LOW,
     PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL, Policy, PressureMode, Rank, Reason,
-    Resident, State, Stats, SubscriptionId, resident_of_process,
+    Resident, SharedError, State, Stats, SubscriptionId, resident_of_process,
 };
 
 /// The example of the project's first page, run as a test.

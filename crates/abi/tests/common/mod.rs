@@ -77,7 +77,8 @@ pub(crate) fn reachable() -> BTreeMap<String, Vec<Row>> {
         measured.entry(row.name.clone()).or_default().push(row);
     }
     let arguments = vidmm_abi::FUNCTIONS.iter();
-    let mut wanted: Vec<String> = arguments.map(|it| it.argument.name.to_owned()).collect();
+    let structures = arguments.filter_map(|it| it.takes.structure());
+    let mut wanted: Vec<String> = structures.map(|(of, _)| of.name.to_owned()).collect();
     let mut reached = BTreeMap::new();
     while let Some(name) = wanted.pop() {
         if let Some(argument) = argument_of_callback(&name) {

@@ -270,13 +270,13 @@ proptest! {
             }
             let sum: u64 = model.values().sum();
             prop_assert_eq!(ledger.charged_bytes(), sum);
-            let contents = Contents::of(&disk.bytes(), LIFE).unwrap();
-            for (pid, bytes) in &model {
-                let mut slots = contents.slots.iter();
-                let is_theirs = |slot: &Slot| matches!(slot, Slot::Used(record)
-                    if record.process == process(*pid) && record.charged_bytes == *bytes);
-                prop_assert!(slots.any(is_theirs), "{pid} is not on the disk");
-            }
+        }
+        let contents = Contents::of(&disk.bytes(), LIFE).unwrap();
+        for (pid, bytes) in &model {
+            let mut slots = contents.slots.iter();
+            let is_theirs = |slot: &Slot| matches!(slot, Slot::Used(record)
+                if record.process == process(*pid) && record.charged_bytes == *bytes);
+            prop_assert!(slots.any(is_theirs), "{pid} is not on the disk");
         }
     }
 

@@ -12,7 +12,7 @@ use vidmm_wire::{ClassFigures, Discard, Figures, STEPS_MAX, Step, Supply};
 use crate::pool::Pool;
 use crate::room::positive;
 use crate::stats::{ClassBytes, Stats};
-use crate::victims::{Key, age, key_of};
+use crate::victims::{Key, age, key_of, key_of_resource};
 
 /// Ranks are told apart by their distance from the highest, on a logarithmic scale with eight
 /// parts to a doubling: the first eight distances each have a place of their own.
@@ -180,8 +180,21 @@ impl<K: Kernel> Pool<K> {
         }
         let mut curves = [Curve::new(), Curve::new(), Curve::new()];
         let mut groups: BTreeMap<u32, (Key, u64, u32)> = BTreeMap::new();
+        let shared = self.look_at_shared();
         let times = self.link.times();
         let (now_ticks, now_ms) = (supply.as_of, times.now_ms());
+        for victim in &shared.victims {
+            let policy = self.policy.as_ref();
+            let (class, bytes) = (victim.class, victim.bytes);
+            let key = key_of_resource(class, &victim.slots, policy, now_ticks, bytes);
+            let youngest = victim.slots.iter().map(|slot| {
+                let stamp_ticks = slot.slot().history().stamp_ticks;
+                times.idle_ms(stamp_ticks, now_ticks, now_ms)
+            });
+            if let Some(curve) = curves.get_mut(key.class() as usize) {
+                curve.add(key.rank(), bytes, youngest.min().unwrap_or(0));
+            }
+        }
         self.table.scan(|_, slot| {
             let word = slot.word();
             if word.state() != State::Offered {

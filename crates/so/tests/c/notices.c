@@ -8,6 +8,7 @@
 #include "check.h"
 
 #include <sched.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -39,17 +40,28 @@ struct seen {
     pid_t child;
 };
 
-static struct seen new_seen(void)
+// Nothing seen; its lock is free, whoever had it.
+static void renew(struct seen *seen)
 {
-    return (struct seen){.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    pthread_condattr_t attributes;
+    memset(seen, 0, sizeof *seen);
+    CHECK_EQUAL(pthread_condattr_init(&attributes), 0);
+    CHECK_EQUAL(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC), 0);
+    CHECK_EQUAL(pthread_mutex_init(&seen->mutex, NULL), 0);
+    CHECK_EQUAL(pthread_cond_init(&seen->changed, &attributes), 0);
 }
 
-static void wait_for_change(struct seen *seen)
+static void wait_for_change(struct seen *seen, const char *what, UINT64 wanted)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += WAIT_SECONDS;
-    CHECK_EQUAL(pthread_cond_timedwait(&seen->changed, &seen->mutex, &until), 0);
+    if (pthread_cond_timedwait(&seen->changed, &seen->mutex, &until) != 0) {
+        fprintf(stderr, "waited in vain for %s %llu: %u calls, the last with %llu, %s\n", what,
+                (unsigned long long)wanted, seen->calls, (unsigned long long)seen->last,
+                seen->inside ? "which still runs" : "none runs");
+        check_end();
+    }
 }
 
 static NTSTATUS end_budget(VOID *handle)
@@ -76,7 +88,7 @@ static void note(struct seen *seen, UINT64 told, UINT flags)
     seen->inside = 1;
     pthread_cond_broadcast(&seen->changed);
     while (seen->holds)
-        wait_for_change(seen);
+        wait_for_change(seen, "being let go", 0);
     VOID *budget = seen->ends_budget;
     VOID *trim = seen->ends_trim;
     D3DKMT_HANDLE device = seen->ends_device;
@@ -97,7 +109,7 @@ static void note(struct seen *seen, UINT64 told, UINT flags)
         CHECK(child >= 0);
         if (child == 0) {
             // Its lock may have been another thread's.
-            *seen = new_seen();
+            renew(seen);
             live_as_child_of_a_callback(forks == 1);
             return;
         }
@@ -127,7 +139,7 @@ static void wait_until_told(struct seen *seen, UINT64 wanted)
 {
     pthread_mutex_lock(&seen->mutex);
     while (seen->calls == 0 || seen->last != wanted || seen->inside)
-        wait_for_change(seen);
+        wait_for_change(seen, "being told", wanted);
     pthread_mutex_unlock(&seen->mutex);
 }
 
@@ -135,7 +147,7 @@ static void wait_until_inside(struct seen *seen, int inside)
 {
     pthread_mutex_lock(&seen->mutex);
     while (seen->inside != inside)
-        wait_for_change(seen);
+        wait_for_change(seen, "a call to begin (1) or end (0):", (UINT64)inside);
     pthread_mutex_unlock(&seen->mutex);
 }
 
@@ -187,7 +199,8 @@ static VOID *register_trim(D3DKMT_HANDLE device, struct seen *seen)
 static void be_sure_that_all_is_told(void)
 {
     static UINT64 number;
-    struct seen last = new_seen();
+    struct seen last;
+    renew(&last);
     UINT64 before = memory_info(client.adapter).Budget;
     VOID *handle = register_budget(client.device, &last);
     for (int twice = 0; twice < 2; twice++) {
@@ -203,7 +216,8 @@ static void be_sure_that_all_is_told(void)
 
 static void a_changed_budget_is_told(void)
 {
-    struct seen seen = new_seen();
+    struct seen seen;
+    renew(&seen);
     VOID *handle = register_budget(client.device, &seen);
     set_budget(&client, COUNT * (UINT64)BYTES);
     wait_until_told(&seen, COUNT * (UINT64)BYTES);
@@ -220,8 +234,10 @@ static void a_changed_budget_is_told(void)
 
 static void what_a_lower_budget_leaves_is_to_be_trimmed(void)
 {
-    struct seen budget = new_seen();
-    struct seen trim = new_seen();
+    struct seen budget;
+    renew(&budget);
+    struct seen trim;
+    renew(&trim);
     D3DKMT_HANDLE list[COUNT];
     set_budget(&client, 2 * COUNT * (UINT64)BYTES);
     VOID *budget_handle = register_budget(client.device, &budget);
@@ -252,8 +268,10 @@ static void what_a_lower_budget_leaves_is_to_be_trimmed(void)
 
 static void what_is_unregistered_is_not_called(void)
 {
-    struct seen gone = new_seen();
-    struct seen stays = new_seen();
+    struct seen gone;
+    renew(&gone);
+    struct seen stays;
+    renew(&stays);
     VOID *handles[2] = {register_budget(client.device, &gone), register_trim(client.device, &gone)};
     VOID *others = register_budget(client.device, &stays);
     D3DKMT_HANDLE allocation = create_one(client.device, BYTES);
@@ -275,8 +293,10 @@ static void what_is_unregistered_is_not_called(void)
 
 static void a_registration_can_be_ended_from_within(void)
 {
-    struct seen own = new_seen();
-    struct seen other = new_seen();
+    struct seen own;
+    renew(&own);
+    struct seen other;
+    renew(&other);
     D3DKMT_HANDLE allocation = create_one(client.device, BYTES);
     set_budget(&client, BYTES);
     own.ends_budget = register_budget(client.device, &own);
@@ -297,8 +317,10 @@ static void a_registration_can_be_ended_from_within(void)
 
 static void a_device_takes_its_registrations_along(void)
 {
-    struct seen gone = new_seen();
-    struct seen stays = new_seen();
+    struct seen gone;
+    renew(&gone);
+    struct seen stays;
+    renew(&stays);
     VOID *others = register_budget(client.device, &stays);
     for (int from_within = 0; from_within < 2; from_within++) {
         D3DKMT_HANDLE device = open_device(client.adapter);
@@ -383,8 +405,10 @@ static void *end_while_it_runs(void *argument)
 static void the_end_waits_for_what_runs(void)
 {
     for (int with_device = 0; with_device < 2; with_device++) {
-        struct seen seen = new_seen();
-        struct seen other = new_seen();
+        struct seen seen;
+        renew(&seen);
+        struct seen other;
+        renew(&other);
         pthread_t thread;
         struct ending ending = {.seen = &seen};
         D3DKMT_HANDLE device = open_device(client.adapter);
@@ -407,8 +431,8 @@ static void the_end_waits_for_what_runs(void)
             VOID *late = register_budget(device, &other);
             CHECK_OK(end_budget(late));
         }
-        for (int i = 0; i < 1000; i++)
-            sched_yield();
+        for (int i = 0; i < 20; i++)
+            sched_yield(); // to whoever would not wait
         hold(&seen, 0);
         CHECK_EQUAL(pthread_join(thread, NULL), 0);
         set_budget(&client, 10 * BYTES);
@@ -435,7 +459,8 @@ static void *end_one_of_all(void *argument)
 static void of_many_that_end_one_registration_one_does(void)
 {
     static VOID *handles[1000];
-    struct seen seen = new_seen();
+    struct seen seen;
+    renew(&seen);
     pthread_t threads[THREADS];
     for (int i = 0; i < 1000; i++)
         handles[i] = register_budget(client.device, &seen);
@@ -448,19 +473,37 @@ static void of_many_that_end_one_registration_one_does(void)
 
 enum { ALIVE = 0x600D };
 
+// Without a lock: a child may be made while a thread that it does not get would hold it.
 struct short_lived {
     _Atomic UINT alive;
-    _Atomic unsigned calls;
+    sem_t called;
 };
 
 static void on_short_lived(const D3DKMT_BUDGETCHANGENOTIFICATION *change)
 {
     struct short_lived *context = change->Context;
     CHECK_EQUAL(context->alive, ALIVE);
-    for (int i = 0; i < 50; i++)
-        sched_yield();
+    sched_yield();
     CHECK_EQUAL(context->alive, ALIVE);
-    context->calls++;
+    CHECK_EQUAL(sem_post(&context->called), 0);
+    CHECK_EQUAL(context->alive, ALIVE);
+}
+
+static VOID *begin_life(struct short_lived *context)
+{
+    context->alive = ALIVE;
+    CHECK_EQUAL(sem_init(&context->called, 0, 0), 0);
+    D3DKMT_REGISTERBUDGETCHANGENOTIFICATION args = {
+        .hDevice = client.device, .Callback = on_short_lived, .Context = context};
+    CHECK_OK(D3DKMTRegisterBudgetChangeNotification(&args));
+    return args.Handle;
+}
+
+static void end_life(struct short_lived *context, VOID *handle)
+{
+    CHECK_OK(end_budget(handle));
+    context->alive = 0;
+    CHECK_EQUAL(sem_destroy(&context->called), 0);
 }
 
 static _Atomic int stop;
@@ -471,34 +514,34 @@ static void *come_and_go(void *argument)
     uint64_t random = (uint64_t)(intptr_t)argument;
     for (int i = 0; i < 200; i++) {
         struct short_lived *context = allocated(1, sizeof *context);
-        context->alive = ALIVE;
-        D3DKMT_REGISTERBUDGETCHANGENOTIFICATION args = {
-            .hDevice = client.device, .Callback = on_short_lived, .Context = context};
-        CHECK_OK(D3DKMTRegisterBudgetChangeNotification(&args));
+        VOID *handle = begin_life(context);
         if (random_below(&random, 4) == 0)
-            while (context->calls == 0)
-                sched_yield();
-        CHECK_OK(end_budget(args.Handle));
-        context->alive = 0;
+            CHECK_EQUAL(sem_wait(&context->called), 0);
+        end_life(context, handle);
         memset(context, 0x5A, sizeof *context);
         free(context);
     }
     return NULL;
 }
 
+// As often as it is told.
 static void *change_the_budget(void *argument)
 {
+    struct short_lived context;
+    VOID *handle = begin_life(&context);
     UINT64 bytes = 16 * BYTES + (UINT64)(intptr_t)argument;
     for (UINT64 i = 0; !stop; i++) {
         set_budget(&client, bytes + i % 1000 * 4096);
-        sched_yield();
+        CHECK_EQUAL(sem_wait(&context.called), 0);
     }
+    end_life(&context, handle);
     return NULL;
 }
 
 static void contexts_live_as_long_as_they_are_used(void)
 {
-    struct seen newest = new_seen();
+    struct seen newest;
+    renew(&newest);
     VOID *handle = register_budget(client.device, &newest);
     pthread_t threads[2 * THREADS];
     stop = 0;
@@ -525,7 +568,8 @@ static VOID *inherited_trim;
 
 static void use_inheritance(void)
 {
-    struct seen own = new_seen();
+    struct seen own;
+    renew(&own);
     // The parent's agent did not come along. Nor may a function be waited for that runs there.
     unsigned calls = calls_of(&inherited);
     CHECK_OK(end_trim(inherited_trim));
@@ -557,7 +601,7 @@ static void live_as_child_of_a_callback(int comes_back)
 {
     pthread_t thread;
     alarm(WAIT_SECONDS);
-    inherited = new_seen();
+    renew(&inherited);
     // Within the function that would have to be waited for; or on another thread, while this one
     // goes back to where there is nothing more for it to do.
     if (!comes_back)
@@ -593,7 +637,7 @@ static void fork_once(void (*live)(void))
     if (child == 0) {
         alarm(WAIT_SECONDS);
         // The thread that may have had its lock is not here.
-        inherited = new_seen();
+        renew(&inherited);
         live();
         _exit(0);
     }
@@ -602,7 +646,7 @@ static void fork_once(void (*live)(void))
 
 static void begin_inheritance(void)
 {
-    inherited = new_seen();
+    renew(&inherited);
     set_budget(&client, 64 * BYTES);
     inherited_budget = register_budget(client.device, &inherited);
     inherited_trim = register_trim(client.device, &inherited);
@@ -652,7 +696,8 @@ static void children_made_while_others_come_and_go(void)
 static void children_made_in_a_function(void)
 {
     for (int forks = 1; forks <= 2; forks++) {
-        struct seen maker = new_seen();
+        struct seen maker;
+        renew(&maker);
         begin_inheritance();
         VOID *handle = register_budget(client.device, &maker);
         pthread_mutex_lock(&maker.mutex);
@@ -661,7 +706,7 @@ static void children_made_in_a_function(void)
         set_budget(&client, 67 * BYTES);
         pthread_mutex_lock(&maker.mutex);
         while (maker.child == 0)
-            wait_for_change(&maker);
+            wait_for_change(&maker, "a child", 1);
         pthread_mutex_unlock(&maker.mutex);
         wait_for_child(maker.child);
         wait_until_told(&maker, 67 * BYTES);
@@ -674,7 +719,8 @@ static void children_made_in_a_function(void)
 
 static void nobody_can_be_told(void)
 {
-    struct seen seen = new_seen();
+    struct seen seen;
+    renew(&seen);
     D3DKMT_REGISTERBUDGETCHANGENOTIFICATION budget = {
         .hDevice = client.device, .Callback = on_budget, .Context = &seen};
     D3DKMT_REGISTERTRIMNOTIFICATION trim = trim_args(client.device, &seen);
