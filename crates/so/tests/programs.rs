@@ -193,8 +193,10 @@ fn clean_under_the_address_and_undefined_behaviour_sanitizers() {
     if let Some(program) = Program::new("fork", &SANITIZED) {
         program.run(&["10"], &[QUIET]);
     }
+    // Without children: a lock of this sanitizer's allocator may be held for ever in one that is made
+    // while another thread allocates.
     if let Some(program) = Program::new("notices", &SANITIZED) {
-        program.run(&["all"], &[QUIET]);
+        program.run(&["threads"], &[QUIET]);
     }
 }
 
