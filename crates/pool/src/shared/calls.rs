@@ -75,6 +75,17 @@ impl<K: Kernel> Pool<K> {
         Ok(())
     }
 
+    /// Apart from the usual lock, which is short.
+    #[cold]
+    pub(crate) fn lock_shared_entering(&self, slot: &SlotRef<'_>) -> Result<Mapping, Error> {
+        self.lock_shared(&self.enter()?, slot)
+    }
+
+    #[cold]
+    pub(crate) fn unlock_shared_entering(&self, slot: &SlotRef<'_>) -> Result<(), Error> {
+        self.unlock_shared(&self.enter()?, slot)
+    }
+
     pub(crate) fn lock_shared(
         &self,
         _inside: &Inside<'_>,
