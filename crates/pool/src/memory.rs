@@ -50,7 +50,7 @@ impl<K: Kernel> Pool<K> {
         let extent = match slot.lock() {
             Ok(Lock::Locked(extent)) => extent,
             Ok(Lock::Fresh) => self.first_lock(slot)?,
-            Err(SlotError::Shared) => return self.lock_shared(&self.enter()?, slot),
+            Err(SlotError::Shared) => return self.lock_shared_entering(slot),
             Err(error) => return Err(error.into()),
         };
         Ok(self.mapping(slot, extent))
@@ -110,7 +110,7 @@ impl<K: Kernel> Pool<K> {
         }
         match slot.unlock() {
             Ok(_) => Ok(()),
-            Err(SlotError::Shared) => self.unlock_shared(&self.enter()?, slot),
+            Err(SlotError::Shared) => self.unlock_shared_entering(slot),
             Err(error) => Err(error.into()),
         }
     }

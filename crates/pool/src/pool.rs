@@ -561,7 +561,9 @@ impl<K: Kernel> Pool<K> {
     pub fn set_priority(&self, handle: Handle, priority: u32) -> Result<(), Error> {
         self.state(handle)?;
         self.table.get(handle)?.set_priority(priority)?;
-        self.shared_priority(handle, priority);
+        if self.table.get(handle)?.shared().is_some() {
+            self.shared_priority(handle, priority);
+        }
         // Something offered AUTO may have moved to a lower class.
         self.signals.offered(|| Class::Low);
         self.signals.offered(|| Class::Normal);

@@ -174,7 +174,7 @@ impl<K: Kernel> Pool<K> {
         let mut reclaims = self.counters.retired_reclaims.load(Ordering::Relaxed);
         self.table.scan(|_, slot| {
             let word = slot.word();
-            if matches!(word.state(), State::Empty | State::Shared) {
+            if word.state() == State::Empty {
                 return;
             }
             let bytes = self.arena.charge_bytes(Extent::from_word(slot.extent().0));

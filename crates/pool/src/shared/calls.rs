@@ -1,4 +1,5 @@
-//! The calls on one shared allocation: where the usual ones end up when they meet one.
+//! The calls on one shared allocation: where the usual ones end up when they meet one. All are
+//! inside the gate, or enter it: `fork` must not find an entry locked.
 
 use vidmm_arena::Kernel;
 use vidmm_table::{Handle, OfferMode, SlotRef, State};
@@ -26,6 +27,7 @@ impl<K: Kernel> Pool<K> {
 
     /// What would be wrong with an offer.
     pub(crate) fn check_shared_offer(&self, slot: &SlotRef<'_>) -> Result<(), Error> {
+        let _inside = self.gate.enter();
         let found = self.shared_in(slot)?;
         let mut local = found.entry.local();
         local.check_offer(found.member, found.handle)
@@ -83,6 +85,17 @@ impl<K: Kernel> Pool<K> {
         Ok(())
     }
 
+    /// Apart from the usual lock, which is short.
+    #[cold]
+    pub(crate) fn lock_shared_entering(&self, slot: &SlotRef<'_>) -> Result<Mapping, Error> {
+        self.lock_shared(&self.enter()?, slot)
+    }
+
+    #[cold]
+    pub(crate) fn unlock_shared_entering(&self, slot: &SlotRef<'_>) -> Result<(), Error> {
+        self.unlock_shared(&self.enter()?, slot)
+    }
+
     pub(crate) fn lock_shared(
         &self,
         _inside: &Inside<'_>,
@@ -106,12 +119,14 @@ impl<K: Kernel> Pool<K> {
     }
 
     pub(crate) fn shared_locks(&self, handle: Handle) -> Result<u32, Error> {
+        let _inside = self.gate.enter();
         let found = self.find_shared(handle)?;
         let mut local = found.entry.local();
         local.locks(found.member, handle)
     }
 
     pub(crate) fn shared_state(&self, handle: Handle) -> Result<State, Error> {
+        let _inside = self.gate.enter();
         let found = self.find_shared(handle)?;
         let mut local = found.entry.local();
         local.state(found.member, handle)
@@ -124,12 +139,14 @@ impl<K: Kernel> Pool<K> {
 
     pub(crate) fn shared_backed_bytes(&self, handle: Handle) -> std::io::Result<u64> {
         let gone = |_| std::io::Error::from(std::io::ErrorKind::NotFound);
+        let _inside = self.gate.enter();
         let found = self.find_shared(handle).map_err(gone)?;
         let local = found.entry.local();
         local.backed_bytes(found.member)
     }
 
     pub(crate) fn shared_priority(&self, handle: Handle, priority: u32) {
+        let _inside = self.gate.enter();
         if let Ok(found) = self.find_shared(handle) {
             let mut local = found.entry.local();
             local.set_class(found.member, handle, priority);

@@ -307,12 +307,14 @@ impl<K: Kernel> Pool<K> {
     /// Whether a group is a shared resource.
     #[must_use]
     pub fn is_shared(&self, group: GroupId) -> bool {
+        let _inside = self.gate.enter();
         self.shared_entry(group).is_ok()
     }
 
     /// Whether an allocation is one of a shared resource.
     #[must_use]
     pub fn is_shared_allocation(&self, handle: Handle) -> bool {
+        let _inside = self.gate.enter();
         self.find_shared(handle).is_ok()
     }
 

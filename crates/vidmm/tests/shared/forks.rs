@@ -118,6 +118,13 @@ fn forked_while_others_are_at_it() {
                     }
                 });
             }
+            // And one that only looks, which must not keep a child from anything either.
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    assert_eq!(shared.resource().state(0), State::Committed);
+                    shared.resource().set_priority(vidmm::PRIORITY_NORMAL);
+                }
+            });
             for _ in 0..50 {
                 in_fork(|| {
                     assert_eq!(shared.reclaim(), Err(Error::NotInChild));
