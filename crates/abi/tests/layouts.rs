@@ -155,7 +155,7 @@ fn every_type_is_as_it_was_measured_and_none_is_missing() {
     let expected_counts = [
         ("enum", 6),
         ("enumerator", 63),
-        ("field", 226),
+        ("field", 253),
         ("struct", 45),
         ("union", 1),
     ];

@@ -20,6 +20,7 @@
 
 mod agent;
 mod batch;
+mod budget;
 mod demand;
 mod error;
 mod explain;
