@@ -6,6 +6,10 @@
 //! For `VIDMM_KILL_SECONDS` (5 unless set), from `VIDMM_KILL_SEED` (1 unless set).
 
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::print_stdout,
+    reason = "the processes of the test speak through it"
+)]
 
 mod process;
 mod siege;

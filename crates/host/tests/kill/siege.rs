@@ -116,6 +116,17 @@ pub(crate) fn attack() {
     }
 }
 
+/// Takes what is there; whether the connection is still of use.
+fn hear(socket: &OwnedFd, heard: &mut [u8]) -> bool {
+    loop {
+        match recv(socket, &mut *heard, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => return false,
+            Ok(_) => {}
+            Err(_) => return true,
+        }
+    }
+}
+
 struct Attack {
     random: Pcg64Mcg,
     messages: u64,
@@ -240,12 +251,8 @@ impl Attack {
             if !self.send(&socket, &packet) {
                 return;
             }
-            while listens {
-                match recv(&socket, &mut heard[..], RecvFlags::DONTWAIT) {
-                    Ok((_, 0)) => return,
-                    Ok(_) => {}
-                    Err(_) => break,
-                }
+            if listens && !hear(&socket, &mut heard) {
+                return;
             }
         }
     }

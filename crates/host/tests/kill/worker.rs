@@ -48,7 +48,7 @@ pub(crate) fn work() {
         if step % STEPS == 0 {
             println!("{MARK}{step}");
         }
-        if child.is_none() && random.next_u32() % FORK_EVERY == 0 {
+        if child.is_none() && random.next_u32().is_multiple_of(FORK_EVERY) {
             child = fork(&pool, &mut places, &mut random);
         }
         reap(&mut child);
@@ -69,7 +69,7 @@ fn work_once(pool: &Pool, places: &mut [Place], random: &mut Pcg64Mcg) {
                 class => Place::Idle(memory.offer(class_of(class)), seed),
             }
         }
-        Place::Idle(offered, _) if random.next_u32() % 16 == 0 => {
+        Place::Idle(offered, _) if random.next_u32().is_multiple_of(16) => {
             drop(offered);
             Place::Empty
         }
