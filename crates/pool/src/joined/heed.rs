@@ -162,7 +162,7 @@ impl<K: Kernel> Pool<K> {
                 }
             }
             ToClient::Order(order) => self.obey(inside, connection, *order),
-            ToClient::Poll(poll) => self.tell_manager(connection, *poll),
+            ToClient::Poll(poll) => self.tell_manager(inside, connection, *poll),
             ToClient::Notice(notice) => self.heed_notice(*notice),
         }
     }
@@ -220,18 +220,24 @@ impl<K: Kernel> Pool<K> {
         let after = self.discards_so_far();
         let discarded_bytes = std::array::from_fn(|class| after[class].1 - before[class].1);
         let discards: u64 = (0..3).map(|class| after[class].0 - before[class].0).sum();
-        say(
-            connection,
-            &ToManager::Answer(Answer {
-                order: order.order,
-                returned_bytes,
-                discarded_bytes,
-                discards: u32::try_from(discards).unwrap_or(u32::MAX),
-            }),
-        );
+        let answer = ToManager::Answer(Answer {
+            order: order.order,
+            returned_bytes,
+            discarded_bytes,
+            discards: u32::try_from(discards).unwrap_or(u32::MAX),
+        });
+        self.reply(inside, connection, &answer);
     }
 
-    fn tell_manager(&self, connection: &OwnedFd, poll: Poll) {
+    /// Says what the manager waits for. If it does not read that much, all there is to say is said
+    /// anew, by joining again.
+    fn reply(&self, inside: &Inside<'_>, connection: &OwnedFd, message: &ToManager) {
+        if !say(connection, message) {
+            self.parted(inside);
+        }
+    }
+
+    fn tell_manager(&self, inside: &Inside<'_>, connection: &OwnedFd, poll: Poll) {
         let stats = self.stats_inside();
         let told = ToManager::Told(vidmm_wire::Told {
             poll: poll.poll,
@@ -239,7 +245,7 @@ impl<K: Kernel> Pool<K> {
             figures: figures_of(&stats, self.room.held_bytes()),
             discards: self.told_discards(poll.discards_max),
         });
-        say(connection, &told);
+        self.reply(inside, connection, &told);
     }
 
     fn heed_notice(&self, notice: Told) {

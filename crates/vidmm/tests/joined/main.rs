@@ -543,3 +543,30 @@ fn a_callback_may_need_memory() {
     );
     drop(offered);
 }
+
+#[test]
+fn what_cannot_be_said_is_said_by_joining_again() {
+    let manager = Manager::listen();
+    let pool = pool(&manager);
+    let (client, offered) = joined_with_offered(&manager, &pool, 2);
+    // It asks and does not listen, until no more can be said.
+    let asking = thread::spawn(move || {
+        for number in 1.. {
+            if !client.try_poll(number) {
+                return;
+            }
+        }
+    });
+    let (again, join) = manager.accept();
+    assert_eq!(
+        join.held_bytes,
+        2 * UNIT_BYTES,
+        "nothing is lost of what counts"
+    );
+    again.receive_as(1, join.held_bytes, 64 * UNIT_BYTES);
+    assert_eq!(again.poll(1).figures.held_bytes, 2 * UNIT_BYTES);
+    asking.join().expect("no panic");
+    for offered in offered {
+        assert!(matches!(offered.reclaim(), Ok(Reclaimed::Intact(_))));
+    }
+}

@@ -204,6 +204,16 @@ impl Client {
         ask
     }
 
+    /// Asks for figures without a look at the answer; whether the client is still there.
+    pub(crate) fn try_poll(&self, number: u32) -> bool {
+        let poll = ToClient::Poll(Poll {
+            poll: number,
+            discards_max: 64,
+        });
+        let bytes = encode(&poll).expect("it fits");
+        send(&self.socket, &bytes, SendFlags::NOSIGNAL).is_ok()
+    }
+
     pub(crate) fn poll(&self, number: u32) -> Told {
         self.say(&ToClient::Poll(Poll {
             poll: number,
