@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -21,7 +22,11 @@ fn place() -> TempDir {
 }
 
 fn run_in(place: &TempDir, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vidmm"));
+    // Whoever runs the tests may ignore signals, which is inherited, and no shell can trap them then.
+    let mut command = Command::new("env");
+    command
+        .arg("--default-signal")
+        .arg(env!("CARGO_BIN_EXE_vidmm"));
     command
         .arg("run")
         .args(arguments)
@@ -236,6 +241,9 @@ struct Running {
 impl Running {
     fn start(mut command: Command) -> Self {
         let mut child = command
+            // Of a group whose parent is in the same session: the kernel lets no other one be
+            // stopped by the terminal's stop signal.
+            .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
