@@ -167,7 +167,8 @@ impl Client {
     /// What it has in use, as far as is known.
     pub(crate) fn in_use(&self) -> u64 {
         let idle = self.supply.as_ref().map_or(0, |supply| {
-            supply.offered_bytes().saturating_add(supply.unused_bytes)
+            let unused = supply.unused_bytes.saturating_add(supply.warm_bytes);
+            supply.offered_bytes().saturating_add(unused)
         });
         self.charge.saturating_sub(idle)
     }

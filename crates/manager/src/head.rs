@@ -129,6 +129,7 @@ impl Manager {
 
     fn wanted(&self, request: &Request, own_least: u64, missing: i128) -> Wanted {
         Wanted {
+            memory_only: false,
             bytes: u64::try_from(missing).unwrap_or(u64::MAX),
             own_least,
             own_enough: request.bytes,

@@ -146,7 +146,12 @@ impl Manager {
     }
 
     fn poll_for_job(&mut self, kind: JobKind, actions: &mut Vec<Action>) {
-        let since = Millis(self.now.0.saturating_sub(SUPPLY_AGE_MS));
+        // An operator has perhaps seen what was offered just now.
+        let age_most_ms = match self.jobs.get(kind) {
+            Some(job) if job.operator.is_some() => 0,
+            _ => SUPPLY_AGE_MS,
+        };
+        let since = Millis(self.now.0.saturating_sub(age_most_ms));
         let until = match self.poll_all(since, actions) {
             Polled::Some => self.after_ms(u64::from(self.settings.answer_ms)),
             // Polls of others may be out, and bring what this would ask for.
@@ -292,8 +297,8 @@ impl Manager {
         };
         let parts = match kind {
             JobKind::Budget => self.parts_of_excess(),
-            JobKind::Reserve => self.parts(job.bytes.min(self.missing_reserve())),
-            JobKind::Pressure | JobKind::Trim => self.parts(job.bytes),
+            JobKind::Reserve => self.parts(job.bytes.min(self.missing_reserve()), false),
+            JobKind::Pressure | JobKind::Trim => self.parts(job.bytes, true),
         };
         let mut pending = 0;
         for part in parts {
@@ -310,19 +315,20 @@ impl Manager {
         }
     }
 
-    /// Who gives so many bytes: what is offered, as far as it goes.
-    fn parts(&self, bytes: u64) -> Vec<Part> {
+    /// Who gives so many bytes: what is unused and offered, as far as it goes.
+    fn parts(&self, bytes: u64, memory_only: bool) -> Vec<Part> {
         if bytes == 0 {
             return Vec::new();
         }
         let wanted = Wanted {
             bytes,
+            memory_only,
             ..Wanted::default()
         };
         let mut first = plan(&self.givers(Whom::Responsive(None)), wanted);
         let rest = Wanted {
             bytes: first.missing,
-            ..Wanted::default()
+            ..wanted
         };
         if rest.bytes > 0 {
             first
@@ -344,7 +350,7 @@ impl Manager {
         }
         // Those that do not answer, if the others do not suffice.
         let mut last = Vec::new();
-        for part in self.parts(left) {
+        for part in self.parts(left, false) {
             left = left.saturating_sub(part.bytes);
             match debts.get_mut(&part.process) {
                 Some(debt) if debt.part.bytes > 0 => {

@@ -207,7 +207,7 @@ impl Manager {
             client.owed = client.owed.saturating_add(out.order.bytes - credited);
         }
         match &mut client.supply {
-            Some(supply) if !short => take_from(supply, credited),
+            Some(supply) if !short => take_from(supply, out.order.why, credited),
             // It has not what it said.
             _ => client.supply = None,
         }
@@ -452,14 +452,17 @@ pub(crate) fn discards_most() -> u32 {
 }
 
 /// Takes what an order brought from what could be given, in the order in which it goes.
-fn take_from(supply: &mut Supply, bytes: u64) {
+fn take_from(supply: &mut Supply, why: WhyOrdered, bytes: u64) {
     let mut left = bytes;
     let mut take = |from: &mut u64| {
         let taken = left.min(*from);
         *from -= taken;
         left -= taken;
     };
-    take(&mut supply.unused_bytes);
+    if !matches!(why, WhyOrdered::Trim | WhyOrdered::Pressure(_)) {
+        take(&mut supply.unused_bytes);
+    }
+    take(&mut supply.warm_bytes);
     for steps in &mut supply.classes {
         steps.iter_mut().for_each(|step| take(&mut step.bytes));
         steps.retain(|step| step.bytes > 0);

@@ -38,6 +38,8 @@ pub(crate) struct Wanted {
     pub(crate) own_least: u64,
     /// With so many from the one that asks, nothing else is needed.
     pub(crate) own_enough: u64,
+    /// The machine is to have it: credit that nothing is behind is of no use.
+    pub(crate) memory_only: bool,
     /// So much more may be taken from the last step, since a message more costs more.
     pub(crate) overshoot_most: u64,
 }
@@ -66,10 +68,14 @@ pub(crate) struct Plan {
 /// Who of `givers` gives what of `wanted`.
 pub(crate) fn plan(givers: &[Giver<'_>], wanted: Wanted) -> Plan {
     let mut planner = Planner {
-        takings: givers.iter().map(Taking::new).collect(),
+        takings: givers
+            .iter()
+            .map(|giver| Taking::new(giver, wanted.memory_only))
+            .collect(),
         left: round_up(wanted.bytes),
         own: 0,
         own_enough: wanted.own_enough.max(wanted.own_least),
+        memory_only: wanted.memory_only,
         last: None,
     };
     planner.take_own_least(wanted.own_least);
@@ -97,6 +103,9 @@ enum Bound {
 #[derive(Debug)]
 struct Taking<'a> {
     giver: &'a Giver<'a>,
+    /// What it has of what is wanted, in bytes: its charge; where memory is, without credit that
+    /// nothing is behind.
+    has: u64,
     unused: u64,
     /// Steps that are used up, by class.
     next: [usize; 3],
@@ -108,9 +117,14 @@ struct Taking<'a> {
 }
 
 impl<'a> Taking<'a> {
-    fn new(giver: &'a Giver<'a>) -> Self {
+    fn new(giver: &'a Giver<'a>, memory_only: bool) -> Self {
+        let credit = match memory_only {
+            true => giver.supply.unused_bytes,
+            false => 0,
+        };
         Taking {
             giver,
+            has: giver.charge.saturating_sub(credit),
             unused: 0,
             next: [0; 3],
             of_next: [0; 3],
@@ -140,7 +154,7 @@ impl<'a> Taking<'a> {
             Bound::OwnToTheEnd if self.giver.asks => 0,
             Bound::OwnToTheEnd => return 0,
         };
-        let left = self.giver.charge.saturating_sub(self.taken);
+        let left = self.has.saturating_sub(self.taken);
         left.saturating_sub(down_to)
     }
 
@@ -180,6 +194,7 @@ struct Planner<'a> {
     left: u64,
     own: u64,
     own_enough: u64,
+    memory_only: bool,
     /// Who was the last to give, and of which class.
     last: Option<(usize, usize)>,
 }
@@ -222,8 +237,13 @@ impl Planner<'_> {
     fn take_unused(&mut self) {
         for bound in [Bound::Share, Bound::Protected] {
             let unused = |taking: &Taking<'_>| {
-                let there = taking.giver.supply.unused_bytes - taking.unused;
-                there.min(taking.may_give(bound))
+                let supply = taking.giver.supply;
+                let there = match self.memory_only {
+                    true => supply.warm_bytes,
+                    false => supply.unused_bytes.saturating_add(supply.warm_bytes),
+                };
+                let left = there.saturating_sub(taking.unused);
+                left.min(taking.may_give(bound))
             };
             let mut most_first: Vec<(u64, usize)> = (self.takings.iter().enumerate())
                 .filter(|(_, taking)| !taking.giver.asks)

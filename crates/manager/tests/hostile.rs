@@ -35,9 +35,11 @@ fn any_supply(dice: &mut Dice, usual: u64) -> Supply {
     };
     let classes = [class(), class(), class()];
     let unused_bytes = odd(dice, usual);
+    let warm_bytes = odd(dice, usual);
     Supply {
         as_of: u32::MAX,
         unused_bytes,
+        warm_bytes,
         classes,
     }
 }

@@ -272,6 +272,11 @@ impl<K: Kernel> Pool<K> {
         let mut claimed = Claimed::default();
         // Scans since something was claimed.
         let mut barren = 0;
+        let by_rank = demand.ranks_as_of_ticks().is_some();
+        if by_rank {
+            // A list made earlier, or by others in between, has other ranks.
+            reclaimer.victims.clear();
+        }
         if short == Short::Refuse && !self.still_covers(&reclaimer.victims, wanted_bytes) {
             // What is left of a list would be lost for nothing if that is all there is.
             reclaimer.victims.clear();
@@ -307,7 +312,7 @@ impl<K: Kernel> Pool<K> {
                 break;
             }
         }
-        if barren >= RESCANS_MAX || reclaimer.victims.has_groups() {
+        if barren >= RESCANS_MAX || reclaimer.victims.has_groups() || by_rank {
             reclaimer.victims.clear();
         }
         Ok(claimed)
@@ -576,11 +581,6 @@ impl<K: Kernel> Pool<K> {
 
     /// Shrinks a debt by all that can go.
     pub(crate) fn settle_debt(&self, inside: &Inside<'_>, demand: &Demand) {
-        let by_rank = demand.ranks_as_of_ticks().is_some();
-        if by_rank {
-            // A list made earlier has other ranks.
-            self.reclaimer().victims.clear();
-        }
         loop {
             let mut reclaimer = self.reclaimer();
             // Looked at under the lock: others may be paying the same debt - the agent, for one -
@@ -589,9 +589,6 @@ impl<K: Kernel> Pool<K> {
             if step == 0 || self.give_back_step(inside, &mut reclaimer, step, demand) == 0 {
                 break;
             }
-        }
-        if by_rank {
-            self.reclaimer().victims.clear();
         }
         self.pay_debt_with_warm();
     }

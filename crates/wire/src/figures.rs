@@ -34,8 +34,10 @@ pub struct Step {
 pub struct Supply {
     /// When its ranks were so, in the client's own measure; comes back in an order that names ranks.
     pub as_of: u32,
-    /// Credit that nothing is behind, and memory that belongs to no allocation, in bytes.
+    /// Credit that nothing is behind, in bytes.
     pub unused_bytes: u64,
+    /// Memory that belongs to no allocation, in bytes.
+    pub warm_bytes: u64,
     /// What is offered LOW, NORMAL, HIGH (AUTO counts as what it comes to).
     pub classes: [Vec<Step>; 3],
 }
@@ -74,6 +76,7 @@ pub fn clamp_supply(supply: &mut Supply, most_bytes: u64) {
         left -= *bytes;
     };
     cut(&mut supply.unused_bytes);
+    cut(&mut supply.warm_bytes);
     for steps in &mut supply.classes {
         steps.iter_mut().for_each(|step| cut(&mut step.bytes));
         steps.retain(|step| step.bytes > 0);

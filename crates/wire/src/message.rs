@@ -143,7 +143,9 @@ pub enum Threshold {
 }
 
 /// An order to shrink: unused credit first, then what belongs to no allocation, then what is
-/// offered: class by class, by rank, within the thresholds. To be answered at once.
+/// offered: class by class, by rank, within the thresholds. Where the machine is to have the memory
+/// ([`WhyOrdered::Trim`], [`WhyOrdered::Pressure`]) credit that nothing is behind does not count. To be
+/// answered at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// Counted by the manager; never 0.

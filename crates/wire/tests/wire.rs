@@ -13,6 +13,7 @@ fn supply(steps: usize) -> Supply {
     Supply {
         as_of: u32::MAX,
         unused_bytes: u64::MAX,
+        warm_bytes: u64::MAX,
         classes: std::array::from_fn(|_| (0..steps).map(step).collect()),
     }
 }
@@ -119,7 +120,8 @@ fn a_supply_is_cut_to_what_its_owner_is_counted_at() {
     clamp_supply(&mut forged, 100);
     assert_eq!((forged.unused_bytes, forged.offered_bytes()), (100, 0));
     let mut honest = Supply {
-        unused_bytes: 10,
+        unused_bytes: 6,
+        warm_bytes: 4,
         ..Supply::default()
     };
     honest.classes[1].push(Step {
@@ -128,7 +130,8 @@ fn a_supply_is_cut_to_what_its_owner_is_counted_at() {
         bytes: 50,
     });
     clamp_supply(&mut honest, 40);
-    assert_eq!((honest.unused_bytes, honest.class_bytes(1)), (10, 30));
+    assert_eq!((honest.unused_bytes, honest.warm_bytes), (6, 4));
+    assert_eq!(honest.class_bytes(1), 30);
 }
 
 proptest! {

@@ -274,6 +274,7 @@ impl Attack {
         Supply {
             as_of: self.odd_u32(),
             unused_bytes: self.odd(),
+            warm_bytes: self.odd(),
             classes,
         }
     }

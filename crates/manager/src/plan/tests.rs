@@ -24,6 +24,7 @@ fn supply(unused: u64, classes: [Steps<'_>; 3]) -> Supply {
     Supply {
         as_of: 7,
         unused_bytes: unused * PAGE,
+        warm_bytes: 0,
         classes: classes.map(|steps| steps.iter().map(step).collect()),
     }
 }
@@ -286,4 +287,27 @@ proptest! {
             }
         }
     }
+}
+
+/// Whoever is asked for memory is not asked for credit, and what is protected of it is memory.
+#[test]
+fn memory_is_not_credit() {
+    let some = supply(8, [&[(1, 500, 4)], &[], &[]]);
+    let givers = [giver(1, &some, [16, 0, 8])];
+    let wanted = Wanted {
+        bytes: 12 * PAGE,
+        ..Wanted::default()
+    };
+    let credit = plan(&givers, wanted);
+    assert_eq!(credit.parts[0].bytes, 8 * PAGE, "down to what is protected");
+    let memory = Wanted {
+        memory_only: true,
+        ..wanted
+    };
+    // It has eight pages of memory, and eight are protected.
+    assert_eq!(plan(&givers, memory).parts, []);
+    let givers = [giver(1, &some, [16, 0, 6])];
+    let memory = plan(&givers, memory);
+    assert_eq!(memory.parts[0].bytes, 2 * PAGE);
+    assert_eq!(memory.parts[0].thresholds[0], Threshold::UpTo(1));
 }

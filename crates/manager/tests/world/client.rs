@@ -343,6 +343,7 @@ impl Model {
         let forged = Supply {
             as_of: 0,
             unused_bytes: any(dice),
+            warm_bytes: any(dice),
             classes: std::array::from_fn(|_| {
                 (0..dice.below(17))
                     .map(|_| Step {

@@ -201,21 +201,15 @@ impl<K: Kernel> Pool<K> {
             as_of_ticks: order.as_of,
         };
         let before = self.discards_so_far();
-        // Unused credit first: it costs nobody anything.
-        let unused = self.room.cut_unused(order.bytes);
-        let debited = self.room.cut(order.bytes - unused);
-        if debited > 0 {
-            self.settle_debt(inside, &demand);
-        }
-        let missing = self.room.debt_bytes().min(debited);
-        let returned_bytes = unused + debited - missing;
-        let returned_bytes = match order.standing {
-            true => {
-                self.link.state().owed_bytes += missing;
-                returned_bytes
+        let returned_bytes = match order.why {
+            WhyOrdered::Trim | WhyOrdered::Pressure(_) => {
+                // The machine is to have memory: that counts, and its credit goes along.
+                let given = self.give_back(inside, order.bytes, &demand);
+                self.room.cut_unused(given)
             }
-            // What is not there is not owed; what came free just now goes along.
-            false => unused + debited - self.room.forgive(missing),
+            WhyOrdered::Need | WhyOrdered::Budget | WhyOrdered::Reserve => {
+                self.shrink(inside, &order, &demand)
+            }
         };
         let after = self.discards_so_far();
         let discarded_bytes = std::array::from_fn(|class| after[class].1 - before[class].1);
@@ -227,6 +221,25 @@ impl<K: Kernel> Pool<K> {
             discards: u32::try_from(discards).unwrap_or(u32::MAX),
         });
         self.reply(inside, connection, &answer);
+    }
+
+    /// Gives up credit, and the memory behind it; says how much, in bytes.
+    fn shrink(&self, inside: &Inside<'_>, order: &Order, demand: &Demand) -> u64 {
+        // Unused credit first: it costs nobody anything.
+        let unused = self.room.cut_unused(order.bytes);
+        let debited = self.room.cut(order.bytes - unused);
+        if debited > 0 {
+            self.settle_debt(inside, demand);
+        }
+        let missing = self.room.debt_bytes().min(debited);
+        match order.standing {
+            true => {
+                self.link.state().owed_bytes += missing;
+                unused + debited - missing
+            }
+            // What is not there is not owed; what came free just now goes along.
+            false => unused + debited - self.room.forgive(missing),
+        }
     }
 
     /// Says what the manager waits for. If it does not read that much, all there is to say is said

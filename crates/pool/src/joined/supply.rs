@@ -171,8 +171,8 @@ impl<K: Kernel> Pool<K> {
     pub(super) fn offered_supply(&self) -> Supply {
         let mut supply = Supply {
             as_of: self.note_time(),
-            unused_bytes: positive(self.room.left_bytes())
-                .saturating_add(self.arena.stats().warm_bytes),
+            unused_bytes: positive(self.room.left_bytes()),
+            warm_bytes: self.arena.stats().warm_bytes,
             ..Supply::default()
         };
         if self.discards_forbidden.load(Ordering::Relaxed) {

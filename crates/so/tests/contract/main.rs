@@ -6,6 +6,7 @@
 mod common;
 mod driver;
 mod kernel;
+#[path = "../common/manager.rs"]
 mod manager;
 mod places;
 mod program;

@@ -570,3 +570,39 @@ fn what_cannot_be_said_is_said_by_joining_again() {
         assert!(matches!(offered.reclaim(), Ok(Reclaimed::Intact(_))));
     }
 }
+
+#[test]
+fn a_trim_is_of_memory_not_of_credit() {
+    let manager = Manager::listen();
+    let pool = pool(&manager);
+    let mut client = None;
+    let memory = meanwhile(
+        || written(&pool, 1).expect("granted"),
+        || {
+            let (joined, _) = manager.welcome(64 * UNIT_BYTES);
+            joined.grant(3 * UNIT_BYTES, 0);
+            client = Some(joined);
+        },
+    );
+    let client = client.expect("joined");
+    let supply = client.poll(1).supply;
+    assert_eq!(
+        (supply.unused_bytes, supply.warm_bytes),
+        (2 * UNIT_BYTES, 0)
+    );
+    client.trim(UNIT_BYTES);
+    assert_eq!(
+        client.hear_answer().returned_bytes,
+        0,
+        "all memory is in use"
+    );
+    drop(memory);
+    assert_eq!(client.poll(2).supply.warm_bytes, UNIT_BYTES);
+    client.trim(3 * UNIT_BYTES);
+    assert_eq!(client.hear_answer().returned_bytes, UNIT_BYTES);
+    assert_eq!(pool.resident().expect("the kernel tells").rss_bytes, 0);
+    assert_eq!(
+        pool.stats_now().room_bytes,
+        2 * i64::try_from(UNIT_BYTES).unwrap()
+    );
+}

@@ -232,6 +232,19 @@ impl Client {
         self.order_as_of(0, bytes, thresholds, standing);
     }
 
+    /// An order of an operator's.
+    pub(crate) fn trim(&self, bytes: u64) {
+        self.say(&ToClient::Order(Order {
+            order: 78,
+            bytes,
+            thresholds: [Threshold::All; 3],
+            as_of: 0,
+            standing: false,
+            why: WhyOrdered::Trim,
+            beneficiary_pid: 0,
+        }));
+    }
+
     /// An order by ranks of a supply.
     pub(crate) fn order_as_of(
         &self,

@@ -1,4 +1,7 @@
-//! A manager for one face: the real one, on a thread of this process, and its operator.
+//! A manager for the programs of a test: the real one, on a thread of this process, and its operator.
+
+// Each test program uses what it needs.
+#![allow(dead_code)]
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -47,6 +50,15 @@ impl Manager {
         match reply(&operator) {
             ToOperator::Done { .. } => {}
             other => panic!("a budget of {bytes} bytes: {other:?}"),
+        }
+    }
+
+    /// Gives so much back to the machine, as an operator does; says how much it was.
+    pub(crate) fn trim(&self, bytes: u64) -> u64 {
+        let operator = self.operator(OperatorRequest::Trim { bytes });
+        match reply(&operator) {
+            ToOperator::Done { bytes, .. } => bytes,
+            other => panic!("a trim: {other:?}"),
         }
     }
 
