@@ -108,18 +108,22 @@ fn hold() -> Result<(), Failure> {
     })
 }
 
-/// Has `count` tiles, all with a content and offered; says how many it could get.
+/// Has `count` tiles, all with a content and offered; says how many of them it holds.
 fn fill(pool: &Pool, tiles: &mut Vec<Allocation>, count: usize) -> Result<f64, Failure> {
     while tiles.len() < count {
         tiles.push(pool.options().allocate_shared(TILE_BYTES)?);
     }
+    // All at once, so that none is taken for another.
     for tile in tiles.iter_mut() {
         if tile.reclaim()? == Outcome::Discarded {
             write_all(&mut tile.lock_mut()?);
         }
+    }
+    for tile in tiles.iter() {
         tile.offer(Class::Normal)?;
     }
-    Ok(tiles.len() as f64)
+    let held_bytes = pool.stats_now().offered_bytes();
+    Ok((held_bytes / TILE_BYTES as u64) as f64)
 }
 
 /// While it is busy: takes and offers its newest tiles, one after the other.
