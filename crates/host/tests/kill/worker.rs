@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
@@ -17,8 +18,10 @@ const PLACES: usize = 64;
 const PAGES_MAX: usize = 128;
 /// About one of so many steps makes a child.
 const FORK_EVERY: u32 = 400;
-/// A child works for so long.
+/// A child works for so long: what it holds is beyond what its parent was granted, and until it is
+/// gone there may be nothing for others.
 const CHILD_STEPS: u64 = 40;
+const CHILD_TIME: Duration = Duration::from_secs(2);
 /// It is told how far it is after so many steps.
 const STEPS: u64 = 10;
 
@@ -89,8 +92,12 @@ fn fork(pool: &Pool, places: &mut [Place], random: &mut Pcg64Mcg) -> Option<Pid>
                     check(memory, *seed);
                 }
             }
+            let until = Instant::now() + CHILD_TIME;
             for _ in 0..CHILD_STEPS {
                 work_once(pool, places, random);
+                if Instant::now() > until {
+                    break;
+                }
             }
             // SAFETY: it ends the process.
             unsafe { libc::_exit(0) }
