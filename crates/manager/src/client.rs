@@ -28,6 +28,8 @@ pub(crate) struct OrderOut {
     pub(crate) late: bool,
     /// What it is collected for, if that is no request.
     pub(crate) job: Option<JobKind>,
+    /// What it was planned from had been told just before: the outcome tells of whoever told it.
+    pub(crate) fresh: bool,
 }
 
 /// A poll that was not answered yet.

@@ -232,6 +232,10 @@ impl Manager {
             self.queue.hold_back(seq);
             return true;
         }
+        // Perhaps something was offered just before the request came.
+        if !request.patient && self.wait_for_polls(seq, request.arrived, actions) == Polled::Some {
+            return false;
+        }
         self.please_trim(request, actions);
         if let Some(request) = self.queue.get_mut(seq) {
             request.patient = true;

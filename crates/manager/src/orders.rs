@@ -102,6 +102,7 @@ impl Manager {
         actions: &mut Vec<Action>,
     ) -> bool {
         let due = self.after_ms(u64::from(self.settings.answer_ms));
+        let now = self.now;
         let Some(client) = self.clients.get_mut(part.process) else {
             return false;
         };
@@ -128,6 +129,7 @@ impl Manager {
             due,
             late: false,
             job,
+            fresh: client.supply_is_fresh(now, POLL_EVERY_MS - 1),
         });
         let uid = client.who.uid;
         let whose = (part.process, part.bytes);
@@ -199,12 +201,12 @@ impl Manager {
         let most = out.order.bytes.min(client.charge());
         let credited = answer.returned_bytes.min(most);
         let short = credited < out.order.bytes;
-        // A standing order may ask for more than is offered.
-        if !out.order.standing {
-            client.judge(out.order.bytes, credited, now);
-        }
+        // A standing order may ask for more than is offered, and what was told a while ago may have
+        // come to other uses since: then it is asked anew, and believed.
         if out.order.standing {
             client.owed = client.owed.saturating_add(out.order.bytes - credited);
+        } else if out.fresh {
+            client.judge(out.order.bytes, credited, now);
         }
         match &mut client.supply {
             Some(supply) if !short => take_from(supply, out.order.why, credited),

@@ -308,3 +308,43 @@ fn whoever_owes_an_answer_to_an_order_does_not_get_by_with_figures() {
     desk.answer(1, order.order, 0);
     assert_eq!(desk.manager.summary(Millis(0)).unresponsive, 0);
 }
+
+/// An operator looks, so that all have told at this time what they could give.
+fn told_by_all(desk: &mut Desk) {
+    desk.operate(1, OperatorRequest::Stat);
+    desk.settle();
+    desk.actions.clear();
+}
+
+#[test]
+fn what_was_told_before_a_request_came_is_told_anew_before_that_waits() {
+    let (mut desk, newcomer) = holders(&[50, 50]);
+    told_by_all(&mut desk);
+    desk.until(60);
+    // Offered since; what was told is not old enough to be asked for as a matter of course.
+    desk.offers
+        .insert(2, Offers::default().step(NORMAL, 1, 30, 30));
+    desk.ask(newcomer, 10);
+    assert_eq!(desk.ordered(), [(2, 10)], "at once");
+}
+
+#[test]
+fn a_supply_that_had_grown_old_is_no_lie() {
+    let (mut desk, newcomer) = holders(&[50, 50]);
+    desk.offers.insert(2, Offers::default().unused(20));
+    told_by_all(&mut desk);
+    desk.until(60);
+    // In use since, and something else offered.
+    desk.offers
+        .insert(2, Offers::default().step(NORMAL, 1, 30, 30));
+    desk.ask(newcomer, 10);
+    let orders = desk.orders();
+    assert_eq!((orders.len(), orders[0].0), (1, 2));
+    assert_eq!(orders[0].1.thresholds, [Threshold::Nothing; 3]);
+    desk.answer(2, orders[0].1.order, 0);
+    assert_eq!(
+        desk.ordered(),
+        [(2, 10)],
+        "asked anew and believed, at once"
+    );
+}
