@@ -2,10 +2,9 @@
 //! in a temporary directory that nobody else can enter and that goes with it.
 
 use std::path::{Path, PathBuf};
-use std::thread::{self, JoinHandle};
 
 use tempfile::TempDir;
-use vidmm_host::{HostError, Options, Server, Stopper};
+use vidmm_host::{Options, Server, Serving};
 
 use crate::output::Failure;
 
@@ -69,8 +68,7 @@ fn make_in(place: &Path) -> std::io::Result<Lodging> {
 /// A manager on a thread. It ends on drop, before its directory goes.
 #[derive(Debug)]
 pub(crate) struct OwnManager {
-    stopper: Stopper,
-    thread: Option<JoinHandle<Result<(), HostError>>>,
+    serving: Serving,
     lodging: Lodging,
 }
 
@@ -83,13 +81,8 @@ impl OwnManager {
     pub(crate) fn start(budget_bytes: u64, reserve_bytes: u64) -> Result<Self, Failure> {
         let lodging = Lodging::new()?;
         let server = Server::bind(options(&lodging.socket(), budget_bytes, reserve_bytes))?;
-        let stopper = server.stopper();
-        let thread = thread::Builder::new()
-            .name("manager".to_owned())
-            .spawn(move || server.run())?;
         Ok(Self {
-            stopper,
-            thread: Some(thread),
+            serving: server.spawn()?,
             lodging,
         })
     }
@@ -102,10 +95,7 @@ impl OwnManager {
 
 impl Drop for OwnManager {
     fn drop(&mut self) {
-        self.stopper.stop();
-        if let Some(thread) = self.thread.take()
-            && let Ok(Err(error)) = thread.join()
-        {
+        if let Err(error) = self.serving.stop() {
             crate::output::note(&format!("vidmm: the manager ended by an error: {error}"));
         }
     }

@@ -11,6 +11,9 @@ use crate::config::ConfigError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
+    /// The thread of a manager ended by a panic.
+    #[error("the manager's thread panicked: this is a defect of vidmm; please report it")]
+    Panicked,
     /// There is no place for the socket.
     #[error(
         "no place for the socket: set VIDMM_SOCKET or XDG_RUNTIME_DIR, or give --socket PATH \

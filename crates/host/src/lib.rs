@@ -14,19 +14,17 @@
 //! use vidmm_host::{Options, Server};
 //!
 //! let server = Server::bind(Options::embedded("/tmp/mine/manager.sock", 256 << 20))?;
-//! let stopper = server.stopper();
-//! let serving = std::thread::spawn(move || server.run());
+//! let mut serving = server.spawn()?;
 //! // Clients find it by `VIDMM_SOCKET`.
-//! stopper.stop();
-//! serving.join().expect("it does not panic")?;
-//! # Ok::<(), vidmm_host::HostError>(())
+//! serving.stop()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Where things live
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `server.rs` | the whole, its start, its loop, its end |
+//! | `server.rs`, `serving.rs` | the whole, its start, its loop, its end; on a thread of its own |
 //! | `intake.rs` | who connects; packets to events; limits |
 //! | `identity.rs` | who is behind a connection; deaths; audits |
 //! | `acts.rs` | actions to packets, ledger entries and lines of the log |
@@ -52,6 +50,7 @@ mod process;
 mod reload;
 mod sandbox;
 mod server;
+mod serving;
 mod sources;
 mod stop;
 mod sys;
@@ -62,4 +61,5 @@ pub use error::HostError;
 pub use log::{LogFormat, LogLevel, LogSink};
 pub use options::{Audience, MetricsAddress, Options};
 pub use server::Server;
+pub use serving::Serving;
 pub use stop::Stopper;

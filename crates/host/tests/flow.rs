@@ -11,13 +11,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::channel;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use vidmm::{
     Class, Committed, JoinMode, JoinOptions, Notice, Offered, Pool, PressureMode, Reclaimed,
 };
-use vidmm_host::{HostError, Options, Server, Stopper};
+use vidmm_host::{Options, Server, Serving};
 
 const MIB: usize = 1 << 20;
 const BUDGET_BYTES: usize = 64 * MIB;
@@ -91,8 +91,7 @@ fn renewed(offered: Offered) -> Offered {
 /// A manager on a thread.
 struct Manager {
     socket: PathBuf,
-    stopper: Stopper,
-    serving: Option<JoinHandle<Result<(), HostError>>>,
+    serving: Serving,
     _folder: tempfile::TempDir,
 }
 
@@ -104,12 +103,9 @@ impl Manager {
         options.reserve_bytes = Some(reserve_bytes);
         options.pressure = false;
         let server = Server::bind(options).expect("a manager");
-        let stopper = server.stopper();
-        let serving = Some(thread::spawn(move || server.run()));
         Manager {
             socket,
-            stopper,
-            serving,
+            serving: server.spawn().expect("a thread"),
             _folder: folder,
         }
     }
@@ -129,10 +125,8 @@ impl Manager {
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        self.stopper.stop();
-        let ended = self.serving.take().expect("it serves").join();
         if !thread::panicking() {
-            ended.expect("no panic").expect("it ends in order");
+            self.serving.stop().expect("it ends in order");
         }
     }
 }

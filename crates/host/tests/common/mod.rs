@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,7 +15,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
     send, socket_with,
 };
-use vidmm_host::{HostError, LogSink, Options, Server, Stopper};
+use vidmm_host::{LogSink, Options, Server, Stopper};
 use vidmm_wire::{
     Answer, Ask, Join, MESSAGE_BYTES_MAX, Opening, OperatorRequest, Reception, Refusal, Served,
     Step, Supply, ToClient, ToManager, ToOperator, Told, VERSION, Welcome, decode, encode,
@@ -42,7 +41,7 @@ pub(crate) struct Serving {
     pub(crate) log: Arc<Mutex<Vec<String>>>,
     pub(crate) metrics: Option<String>,
     pub(crate) stopper: Stopper,
-    thread: Option<JoinHandle<Result<(), HostError>>>,
+    serving: vidmm_host::Serving,
 }
 
 /// Options for a server at `socket` that keeps its log.
@@ -72,15 +71,12 @@ impl Serving {
             log,
             metrics: server.metrics_address().map(str::to_owned),
             stopper: server.stopper(),
-            thread: Some(std::thread::spawn(move || server.run())),
+            serving: server.spawn().unwrap(),
         }
     }
 
     pub(crate) fn stop(&mut self) {
-        self.stopper.stop();
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap().unwrap();
-        }
+        self.serving.stop().unwrap();
     }
 
     pub(crate) fn has_logged(&self, text: &str) -> bool {
@@ -93,15 +89,6 @@ impl Serving {
 
     pub(crate) fn stat(&self) -> vidmm_wire::Summary {
         stat(&self.socket)
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.stopper.stop();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -232,8 +232,7 @@ impl<K: Kernel> Pool<K> {
                 _ if state.was_joined => Next::TakeOwn,
                 JoinMode::Shared => Next::GiveUp(Error::NoManager),
                 JoinMode::Auto | JoinMode::Embedded => {
-                    drop(state);
-                    self.be_alone();
+                    self.fall_back(&mut state);
                     Next::Retry
                 }
             },
@@ -288,12 +287,6 @@ impl<K: Kernel> Pool<K> {
         Opened::Yes(connection)
     }
 
-    /// There is no manager: the budget is the pool's own.
-    fn be_alone(&self) {
-        let mut state = self.link.state();
-        self.fall_back(&mut state);
-    }
-
     /// Back to what rules without a manager: the own budget, unless a manager has ever granted
     /// anything or the program wants no memory without one.
     pub(super) fn fall_back(&self, state: &mut State) {
@@ -306,10 +299,7 @@ impl<K: Kernel> Pool<K> {
         }
         state.membership = Membership::Alone;
         self.link.is_alone.store(true, Ordering::Release);
-        let missing = self
-            .own_budget_bytes()
-            .saturating_sub(self.room.credit_bytes());
-        self.room.raise(missing);
+        self.lend_own_budget();
     }
 
     /// Waits, outside the gate and all locks, until the ticket is settled or time is up.

@@ -5,19 +5,17 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
     send, socket_with,
 };
-use vidmm_host::{HostError, Options, Server, Stopper};
+use vidmm_host::{Options, Server, Serving};
 use vidmm_wire::{MESSAGE_BYTES_MAX, Opening, OperatorRequest, Reception, ToOperator};
 
 pub(crate) struct Manager {
     socket: PathBuf,
-    stopper: Stopper,
-    serving: Option<JoinHandle<Result<(), HostError>>>,
+    serving: Serving,
     /// Goes last.
     _folder: tempfile::TempDir,
 }
@@ -30,12 +28,9 @@ impl Manager {
         options.pressure = false;
         let server = Server::bind(options).expect("a manager");
         let socket = server.socket_path().to_owned();
-        let stopper = server.stopper();
-        let serving = std::thread::spawn(move || server.run());
         Manager {
             socket,
-            stopper,
-            serving: Some(serving),
+            serving: server.spawn().expect("a thread"),
             _folder: folder,
         }
     }
@@ -90,13 +85,8 @@ fn packet(socket: &OwnedFd) -> Vec<u8> {
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        self.stopper.stop();
-        let ended = self.serving.take().map(JoinHandle::join);
         if !std::thread::panicking() {
-            ended
-                .expect("it serves")
-                .expect("no panic")
-                .expect("it ends in order");
+            self.serving.stop().expect("it ends in order");
         }
     }
 }
