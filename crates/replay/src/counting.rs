@@ -20,14 +20,23 @@ pub struct Misses {
 }
 
 impl Misses {
+    /// Nothing but misses.
+    pub(crate) fn all_of(requests: &Requests) -> Self {
+        let mut misses = Misses::default();
+        for request in requests.iter() {
+            misses.count(&request, Outcome::Miss);
+        }
+        misses
+    }
+
     #[inline]
     fn count(&mut self, request: &Request, outcome: Outcome) {
         self.requests += 1;
-        self.bytes += request.size_bytes;
+        self.bytes = self.bytes.saturating_add(request.size_bytes);
         self.cost += f64::from(request.cost);
         if outcome == Outcome::Miss {
             self.missed += 1;
-            self.missed_bytes += request.size_bytes;
+            self.missed_bytes = self.missed_bytes.saturating_add(request.size_bytes);
             self.missed_cost += f64::from(request.cost);
         }
     }

@@ -13,13 +13,18 @@
 //! order of their first appearance, so that no result can depend on how a trace names them.
 #![forbid(unsafe_code)]
 
+mod belady;
 mod cache;
 mod counting;
 mod future;
+mod mix;
 pub mod peers;
+mod policies;
 mod requests;
 
+pub use belady::{Bound, Exact, belady};
 pub use cache::{Cache, Outcome};
 pub use counting::{Misses, replay};
 pub use future::Future;
-pub use requests::{ObjectId, Request, Requests};
+pub use policies::{Online, Policy, Setting, UnknownPolicy};
+pub use requests::{MOST_BYTES, ObjectId, Request, Requests};

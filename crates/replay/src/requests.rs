@@ -27,6 +27,12 @@ pub struct Request {
     pub cost: f32,
 }
 
+/// The largest size of an object and of a cache, in bytes: two of them can be added.
+pub const MOST_BYTES: u64 = 1 << 62;
+
+/// Object numbers are below this.
+const MOST_OBJECTS: u32 = u32::MAX - 255;
+
 /// All requests of a trace, in order.
 #[derive(Debug, Default, Clone)]
 pub struct Requests {
@@ -39,15 +45,17 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Adds a request. A size of 0 counts as 1 byte; the size of an object seen before is ignored.
+    /// Adds a request. A size of 0 counts as 1 byte, one above
+    /// [`MOST_BYTES`] as that; the size of an object seen before is ignored.
     ///
     /// # Panics
-    /// Beyond 2^32 - 1 objects.
+    /// Beyond 2^32 - 256 objects (numbers above are marks that policies use).
     pub fn push(&mut self, time: u64, id: u64, size_bytes: u64, cost: Option<f32>) {
         let sizes = &mut self.sizes;
         let object = *self.numbers.entry(id).or_insert_with(|| {
             let number = u32::try_from(sizes.len()).expect("fewer objects than 2^32");
-            sizes.push(size_bytes.max(1));
+            assert!(number < MOST_OBJECTS, "fewer objects than 2^32 - 256");
+            sizes.push(size_bytes.clamp(1, MOST_BYTES));
             number
         });
         if let Some(cost) = cost {
@@ -81,7 +89,9 @@ impl Requests {
     /// The sum of the sizes with which objects were first seen, in bytes.
     #[must_use]
     pub fn footprint_bytes(&self) -> u64 {
-        self.sizes.iter().sum()
+        self.sizes
+            .iter()
+            .fold(0, |sum: u64, &size| sum.saturating_add(size))
     }
 
     /// Whether the trace says what misses cost.

@@ -1,6 +1,30 @@
 //! The published policies that ours is compared with. One file each; each says where it is from and
 //! what it does about objects of different sizes, which most papers do not speak of.
+//!
+//! Common to all: everything is weighed in bytes; whatever is not larger than the cache can come in,
+//! unless the policy's page says otherwise; a segment's share of the bytes is rounded down.
 
+mod clock;
+mod fifo;
+mod list;
 mod lru;
+mod random;
+mod s3_fifo;
+mod sieve;
+mod slru;
+mod two_q;
 
+pub use clock::Clock;
+pub use fifo::Fifo;
 pub use lru::Lru;
+pub use random::Random;
+pub use s3_fifo::S3Fifo;
+pub use sieve::Sieve;
+pub use slru::Slru;
+pub use two_q::TwoQ;
+
+/// So many hundredths of so many bytes, rounded down.
+#[allow(clippy::cast_possible_truncation, reason = "not more than `bytes`")]
+fn share(bytes: u64, percent: u8) -> u64 {
+    (u128::from(bytes) * u128::from(percent.min(100)) / 100) as u64
+}
