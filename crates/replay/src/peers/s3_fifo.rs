@@ -16,7 +16,9 @@
 //! object does not fit its 90 %; then it gives until it does. A newcomer whose name was remembered
 //! may take the main queue above its share for as long as the small one does not need it.
 //!
-//! **Sizes:** queues are weighed in bytes; the rule above is applied until there is room. An object
+//! **Sizes:** queues are weighed in bytes; the rule above is applied until there is room, and where it
+//! is the main queue's turn and that is empty (a large newcomer can need room that both shares
+//! together do not use), the small one gives. An object
 //! larger than the small queue's share is taken in there all the same and makes it the next to give.
 //! One larger than the main queue's share never enters that one: where others are moved, it comes
 //! into the small queue anew with its count at 0; and it leaves no name.
@@ -55,7 +57,7 @@ impl S3Fifo {
 
     /// Room for at least one object, unless the small queue only moved objects on.
     fn evict(&mut self) {
-        if self.lists.bytes(SMALL) >= self.small_limit_bytes {
+        if self.lists.bytes(SMALL) >= self.small_limit_bytes || self.lists.bytes(MAIN) == 0 {
             self.evict_small();
         } else {
             self.evict_main();
