@@ -34,8 +34,18 @@ static ONLINE: &[Row] = &[
     row("lru", |s| Box::new(peers::Lru::new(s.size_bytes))),
     row("slru", |s| Box::new(peers::Slru::new(s.size_bytes))),
     row("2q", |s| Box::new(peers::TwoQ::new(s.size_bytes))),
+    row("arc", |s| Box::new(peers::Arc::new(s.size_bytes))),
+    row("lirs", |s| Box::new(peers::Lirs::new(s.size_bytes))),
     row("sieve", |s| Box::new(peers::Sieve::new(s.size_bytes))),
     row("s3-fifo", |s| Box::new(peers::S3Fifo::new(s.size_bytes))),
+    row("w-tinylfu", |s| {
+        Box::new(peers::WTinyLfu::new(s.size_bytes))
+    }),
+    row("lecar", |s| {
+        Box::new(peers::LeCaR::new(s.size_bytes, s.seed))
+    }),
+    row("gdsf", |s| Box::new(peers::Gdsf::new(s.size_bytes))),
+    row("lhd", |s| Box::new(peers::Lhd::new(s.size_bytes, s.seed))),
 ];
 
 const BELADY: &str = "belady";
