@@ -27,8 +27,10 @@ const FEWEST: usize = 16;
 pub(super) struct Sketch {
     /// Row after row; the number of counters of a row is a power of two.
     words: Vec<u64>,
-    /// What it is made for; a power of two.
+    /// What the rows are long enough for; a power of two.
     objects: usize,
+    /// The most objects that there ever were in the cache.
+    most_objects: usize,
     additions: u64,
 }
 
@@ -37,13 +39,14 @@ impl Sketch {
         Sketch {
             words: vec![0; FEWEST * COUNTERS_PER_OBJECT / COUNTERS_PER_WORD * 4],
             objects: FEWEST,
+            most_objects: FEWEST,
             additions: 0,
         }
     }
 
     /// The requests after which counts are halved.
     pub(super) fn sample(&self) -> u64 {
-        self.objects as u64 * SAMPLE_PER_OBJECT
+        self.most_objects as u64 * SAMPLE_PER_OBJECT
     }
 
     /// Where the counter for an object in a row is: the word, and how far its bits are from the lowest.
@@ -87,10 +90,11 @@ impl Sketch {
             .unwrap_or(0)
     }
 
-    /// Makes it large enough for so many objects. What was counted stays: a row of twice the length
+    /// Makes it large enough for so many objects in the cache. What was counted stays: a row of twice the length
     /// starts as two copies of the old one, as the new place of an object is the old one or that plus
     /// the old length.
     pub(super) fn grow(&mut self, objects: usize) {
+        self.most_objects = self.most_objects.max(objects);
         while self.objects < objects {
             let row = self.words.len() / 4;
             self.words = self
@@ -125,7 +129,7 @@ mod tests {
         sketch.grow(1000);
         assert!((0..12).all(|object| sketch.frequency(ObjectId(object)) > u64::from(object)));
         assert!(exact(&sketch) >= 10);
-        assert_eq!(sketch.sample(), 10_240);
+        assert_eq!(sketch.sample(), 10_000);
     }
 
     #[test]

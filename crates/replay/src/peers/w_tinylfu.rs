@@ -42,7 +42,8 @@ const RESTART: f64 = 0.05;
 /// Transactions on Storage 18(3), 2022, called aggregated victims there: the victims that would make
 /// room for it, least recently used first and probation before protection, must together have been
 /// asked for less often than it. One
-/// that loses is discarded and the victims stay where they are. So a large object may be declined,
+/// that loses is discarded and the victims stay where they are. The main part may have what the window
+/// does not use; a newcomer to the window takes it back, again from the main part's victims. So a large object may be declined,
 /// and one larger than the window is judged as soon as it comes. An object larger than the protected
 /// part stays on probation.
 #[derive(Debug)]
@@ -122,6 +123,14 @@ impl WTinyLfu {
         let mut candidates = std::mem::take(&mut self.candidates);
         while self.lists.bytes(WINDOW) > self.window_max_bytes {
             candidates.extend(self.lists.pop(WINDOW));
+        }
+        // The window takes back what the main part had of its share.
+        while self.used_bytes() > self.size_bytes {
+            let victim = self.lists.pop(PROBATION);
+            if victim.or_else(|| self.lists.pop(PROTECTED)).is_none() {
+                break;
+            }
+            self.objects -= 1;
         }
         for candidate in candidates.drain(..) {
             if !self.judge(candidate) {
