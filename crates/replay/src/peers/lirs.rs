@@ -1,6 +1,7 @@
 //! Low inter-reference recency set.
 
 use super::list::Lists;
+use super::share;
 use crate::{Cache, ObjectId, Outcome, Request};
 
 /// The only list of the stack. What is in it has no weight there.
@@ -10,8 +11,10 @@ const Q: usize = 0;
 /// HIR objects that are remembered in the stack, the first to be forgotten oldest.
 const NON_RESIDENT: usize = 1;
 
-/// The share of the cache that is not for LIR objects, as one part of so many.
-const HIR_PART: u64 = 100;
+/// The share of the cache that is not for LIR objects, in percent.
+const HIR_PERCENT: u8 = 1;
+/// The fewest objects of mean size that it has room for.
+const HIR_LEAST_OBJECTS: u128 = 2;
 
 /// LIRS: S. Jiang, X. Zhang, "LIRS: An Efficient Low Inter-reference Recency Set Replacement Policy
 /// to Improve Buffer Cache Performance", SIGMETRICS 2002, section 3.
@@ -22,11 +25,12 @@ const HIR_PART: u64 = 100;
 /// object that is used while it is in S becomes LIR, and the LIR object at the bottom becomes HIR; S
 /// is pruned so that a LIR object is at its bottom.
 ///
-/// **Parameters:** 1 % of the cache is not for LIR objects (the paper's choice), at least a byte. Of the
-/// objects not in the cache, S remembers those discarded last, worth twice the cache's bytes (the
-/// paper leaves this open).
+/// **Parameters:** 1 % of the cache is not for LIR objects (the paper's choice), but at least what two
+/// objects take (as in the authors' program). Of the objects not in the cache, S remembers those
+/// discarded last, worth twice the cache's bytes (the paper leaves this open).
 ///
-/// **Objects of different sizes** (the paper has blocks): all lengths are bytes. An object that becomes
+/// **Objects of different sizes** (the paper has blocks): all lengths are bytes; two objects take twice
+/// the mean size of all seen so far. An object that becomes
 /// LIR turns as many at the bottom into HIR as the LIR share asks for, itself too if it is larger
 /// than that share. An object that comes in discards from Q until it fits; where Q
 /// does not suffice - an object larger than the HIR share - the LIR objects at the bottom are turned
@@ -39,7 +43,8 @@ pub struct Lirs {
     queues: Lists<2>,
     rows: Vec<Row>,
     lir_bytes: u64,
-    lir_max_bytes: u64,
+    seen_bytes: u128,
+    seen_objects: u128,
     /// Whether objects become LIR as they come.
     filling: bool,
     size_bytes: u64,
@@ -48,6 +53,7 @@ pub struct Lirs {
 #[derive(Debug, Clone, Copy, Default)]
 struct Row {
     is_lir: bool,
+    /// 0 until it was seen.
     size_bytes: u64,
 }
 
@@ -60,10 +66,18 @@ impl Lirs {
             queues: Lists::new(),
             rows: Vec::new(),
             lir_bytes: 0,
-            lir_max_bytes: size_bytes.saturating_sub((size_bytes / HIR_PART).max(1)),
+            seen_bytes: 0,
+            seen_objects: 0,
             filling: true,
             size_bytes,
         }
+    }
+
+    fn lir_max_bytes(&self) -> u64 {
+        let least = HIR_LEAST_OBJECTS * self.seen_bytes / self.seen_objects.max(1);
+        let least = u64::try_from(least).unwrap_or(u64::MAX);
+        let hir_bytes = share(self.size_bytes, HIR_PERCENT).max(least);
+        self.size_bytes.saturating_sub(hir_bytes)
     }
 
     fn is_lir(&self, object: ObjectId) -> bool {
@@ -114,7 +128,8 @@ impl Lirs {
         let row = &mut self.rows[object.index()];
         row.is_lir = true;
         self.lir_bytes += row.size_bytes;
-        while self.lir_bytes > self.lir_max_bytes && self.demote_bottom() {}
+        let most = self.lir_max_bytes();
+        while self.lir_bytes > most && self.demote_bottom() {}
     }
 
     /// Discards until an object of this size fits.
@@ -162,7 +177,7 @@ impl Lirs {
         self.make_room(size_bytes);
         // Without any LIR object nothing stays in the stack, and nothing could ever become one.
         self.filling |= self.lir_bytes == 0;
-        self.filling &= self.lir_bytes + size_bytes <= self.lir_max_bytes;
+        self.filling &= self.lir_bytes + size_bytes <= self.lir_max_bytes();
         self.raise(object);
         if known || self.filling {
             self.promote(object);
@@ -183,7 +198,11 @@ impl Cache for Lirs {
         if index >= self.rows.len() {
             self.rows.resize(index + 1, Row::default());
         }
-        self.rows[index].size_bytes = request.size_bytes;
+        if self.rows[index].size_bytes == 0 {
+            self.rows[index].size_bytes = request.size_bytes;
+            self.seen_bytes += u128::from(request.size_bytes);
+            self.seen_objects += 1;
+        }
         self.stack.know(request.object);
         self.queues.know(request.object);
         self.miss(request.object, request.size_bytes);
