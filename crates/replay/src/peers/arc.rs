@@ -123,3 +123,99 @@ impl Cache for Arc {
         self.lists.bytes(T1) + self.lists.bytes(T2)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests an object, and shows T1, T2, B1, B2, newest first, and the target.
+    fn step(arc: &mut Arc, object: u32, size_bytes: u64) -> ([Vec<u32>; 4], f64) {
+        let request = Request {
+            time: 0,
+            object: ObjectId(object),
+            size_bytes,
+            cost: 0.0,
+        };
+        arc.request(request);
+        let lists = [T1, T2, B1, B2].map(|list| arc.lists.newest_first(list));
+        (lists, arc.target_t1)
+    }
+
+    fn lists<const N: usize>(lists: [&[u32]; N]) -> [Vec<u32>; N] {
+        lists.map(<[u32]>::to_vec)
+    }
+
+    /// Worked by hand with the cases of the paper's figure 4, for c = 4 pages.
+    #[test]
+    fn pages_are_where_the_paper_puts_them() {
+        let mut arc = Arc::new(4);
+        let steps: [(u32, [&[u32]; 4], f64); 15] = [
+            // Not known, and there is room: T1.
+            (1, [&[1], &[], &[], &[]], 0.0),
+            (2, [&[2, 1], &[], &[], &[]], 0.0),
+            // Case I, a hit: T2.
+            (1, [&[2], &[1], &[], &[]], 0.0),
+            (3, [&[3, 2], &[1], &[], &[]], 0.0),
+            (4, [&[4, 3, 2], &[1], &[], &[]], 0.0),
+            // Case IV (ii): L1 has 3, all have 4. |T1| = 3 > p = 0, so 2 goes to B1.
+            (5, [&[5, 4, 3], &[1], &[2], &[]], 0.0),
+            // Case II, in B1: p = 0 + 1. |T1| = 3 > 1, so 3 goes to B1.
+            (2, [&[5, 4], &[2, 1], &[3], &[]], 1.0),
+            // Case IV (ii) again: |T1| = 2 > 1, so 4 goes.
+            (6, [&[6, 5], &[2, 1], &[4, 3], &[]], 1.0),
+            (5, [&[6], &[5, 2, 1], &[4, 3], &[]], 1.0),
+            // |T1| = 1 is not > 1: T2's oldest, 1, goes to B2.
+            (7, [&[7, 6], &[5, 2], &[4, 3], &[1]], 1.0),
+            // Case IV (i): L1 has 4. B1 forgets 3, then |T1| = 2 > 1: 6 goes.
+            (8, [&[8, 7], &[5, 2], &[6, 4], &[1]], 1.0),
+            // Case III, in B2: p = 1 - |B1| / |B2| = 1 - 2, not below 0. |T1| = 2 > 0: 7 goes.
+            (1, [&[8], &[1, 5, 2], &[7, 6, 4], &[]], 0.0),
+            // Case II: p = 1, |T1| = 1 is not > 1: 2 goes to B2.
+            (4, [&[8], &[4, 1, 5], &[7, 6], &[2]], 1.0),
+            // Case III: p = 1 - 2 / 1, not below 0. |T1| = 1 > 0: 8 goes.
+            (2, [&[], &[2, 4, 1, 5], &[8, 7, 6], &[]], 0.0),
+            // Case IV (ii): T1 is empty, so 5 goes to B2.
+            (9, [&[9], &[2, 4, 1], &[8, 7, 6], &[5]], 0.0),
+        ];
+        for (object, expected, target) in steps {
+            assert_eq!(
+                step(&mut arc, object, 1),
+                (lists(expected), target),
+                "{object}"
+            );
+        }
+    }
+
+    /// Case IV (i) with T1 as long as the cache: what goes is not remembered.
+    #[test]
+    fn a_scan_leaves_no_names() {
+        let mut arc = Arc::new(3);
+        for object in 1..=9 {
+            step(&mut arc, object, 1);
+        }
+        assert_eq!(step(&mut arc, 10, 1).0, lists([&[10, 9, 8], &[], &[], &[]]));
+    }
+
+    /// c = 100 bytes.
+    #[test]
+    fn sizes_weigh() {
+        let mut arc = Arc::new(100);
+        step(&mut arc, 1, 60);
+        step(&mut arc, 1, 60);
+        step(&mut arc, 2, 10);
+        // 60 + 10 + 50 is too much: T1 is beyond its target 0 and loses 2, then has nothing; then T2.
+        let state = step(&mut arc, 3, 50);
+        assert_eq!(state, (lists([&[3], &[], &[2], &[1]]), 0.0));
+        // In B1: the step is 10 bytes times |B2| / |B1| = 60 / 10. T1's 50 are within 60, and no
+        // more room is needed.
+        let state = step(&mut arc, 2, 10);
+        assert_eq!(state, (lists([&[3], &[2], &[], &[1]]), 60.0));
+        // In B2: 60 x 1 down to 0. 3 goes, for 50 + 10 + 60 is too much.
+        let state = step(&mut arc, 1, 60);
+        assert_eq!(state, (lists([&[], &[1, 2], &[3], &[]]), 0.0));
+        // As large as the cache: 3's name must go for L1, all of T2 for room; B2 keeps its names, as
+        // all four have 170 of 200 bytes.
+        let state = step(&mut arc, 4, 100);
+        assert_eq!(state, (lists([&[4], &[], &[], &[1, 2]]), 0.0));
+    }
+}

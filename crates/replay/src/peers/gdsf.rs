@@ -104,3 +104,61 @@ impl Cache for Gdsf {
         self.used_bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests an object, and shows what is in the cache with priorities, lowest first, and `L`.
+    fn step(gdsf: &mut Gdsf, object: u32, size_bytes: u64, cost: f32) -> (Vec<(u32, f64)>, f64) {
+        gdsf.request(Request {
+            time: 0,
+            object: ObjectId(object),
+            size_bytes,
+            cost,
+        });
+        let mut cached = Vec::new();
+        let mut order = gdsf.order.clone();
+        while let Some(((priority, _), object)) = order.least() {
+            cached.push((object.0, priority));
+            order.remove(object);
+        }
+        (cached, gdsf.inflation)
+    }
+
+    /// Sizes and costs are such that all sums are exact.
+    #[test]
+    fn priorities_are_as_worked_by_hand() {
+        let mut gdsf = Gdsf::new(14);
+        // No cost: 1. 1 / 4.
+        assert_eq!(step(&mut gdsf, 1, 4, 0.0), (vec![(1, 0.25)], 0.0));
+        // 1 / 8.
+        let state = step(&mut gdsf, 2, 8, 0.0);
+        assert_eq!(state, (vec![(2, 0.125), (1, 0.25)], 0.0));
+        // 4 more are too much: 2 goes, L = 1/8; then 1/8 + 1/4.
+        let state = step(&mut gdsf, 3, 4, 0.0);
+        assert_eq!(state, (vec![(1, 0.25), (3, 0.375)], 0.125));
+        // A hit: 1/8 + 2 x 1/4.
+        let state = step(&mut gdsf, 1, 4, 0.0);
+        assert_eq!(state, (vec![(3, 0.375), (1, 0.625)], 0.125));
+        // 2 comes again, with a cost: 3 goes, L = 3/8; its frequency is 1 again: 3/8 + 6/8.
+        let state = step(&mut gdsf, 2, 8, 6.0);
+        assert_eq!(state, (vec![(1, 0.625), (2, 1.125)], 0.375));
+        // As large as the cache: both go.
+        let state = step(&mut gdsf, 4, 14, 7.0);
+        assert_eq!(state, (vec![(4, 1.625)], 1.125));
+    }
+
+    #[test]
+    fn of_equals_the_longest_unused_goes() {
+        let mut gdsf = Gdsf::new(3);
+        for object in [1, 2, 3, 4] {
+            step(&mut gdsf, object, 1, 0.0);
+        }
+        let left = step(&mut gdsf, 5, 1, 0.0).0;
+        assert_eq!(
+            left.iter().map(|&(object, _)| object).collect::<Vec<_>>(),
+            [3, 4, 5]
+        );
+    }
+}

@@ -7,7 +7,7 @@ const NOWHERE: u32 = u32::MAX;
 
 /// A binary heap that knows where each object is. Finding the least takes no time, anything else
 /// logarithmic time. Keys that compare equal come out in an order that depends on the past only.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Heap<K> {
     heap: Vec<(K, ObjectId)>,
     /// By object, its place in `heap`.
@@ -107,6 +107,34 @@ impl<K: Copy + PartialOrd> Heap<K> {
             }
             self.swap(least, place);
             place = least;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Against looking through all of them.
+        #[test]
+        fn the_least_is_the_least(steps in prop::collection::vec((0..20_u32, 0..50_u32), 1..200)) {
+            let mut heap = Heap::new();
+            let mut keys = [None; 20];
+            for (object, key) in steps {
+                // A fifth of the steps take out.
+                if key < 10 {
+                    heap.remove(ObjectId(object));
+                    keys[object as usize] = None;
+                } else {
+                    heap.set(ObjectId(object), (key, object));
+                    keys[object as usize] = Some((key, object));
+                }
+                let least = keys.iter().flatten().min().copied();
+                prop_assert_eq!(heap.least().map(|(key, object)| (key.0, object.0)), least);
+                prop_assert_eq!(heap.len(), keys.iter().flatten().count());
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ const MOST_WEIGHT: f64 = 0.99;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Row {
-    /// Requests since it came into the cache or the histories.
+    /// Requests since it was last in neither cache nor history.
     frequency: u32,
     /// The number of the request that discarded it.
     discarded: u64,
@@ -36,9 +36,9 @@ struct Row {
 /// returning object that is still in a history has its old frequency. Of equally frequent objects
 /// the longest unused goes first.
 ///
-/// **Parameters:** learning rate 0.45, discount 0.005^(1/N), a history for each expert of half the
-/// cache's size (as large as the cache together), weights at most 0.99 and 0.5 at first, all as in the
-/// authors' program; a seed.
+/// **Parameters:** learning rate 0.45, discount 0.005^(1/N), a history of the cache's size for each
+/// expert, weights 0.5 at first and at most 0.99 (from the authors' later program; the paper has no
+/// bound); a seed.
 ///
 /// **Objects of different sizes** (the paper has pages): lengths of cache and histories are bytes;
 /// experts are asked anew for each victim until the object fits. `N` is the size of the cache over
@@ -100,7 +100,7 @@ impl LeCaR {
         }
         let history = if ask_lru { BY_LRU } else { BY_LFU };
         self.rows[victim.index()].discarded = self.requests;
-        self.lists.remember(history, victim, self.size_bytes / 2);
+        self.lists.remember(history, victim, self.size_bytes);
         true
     }
 }
@@ -142,5 +142,80 @@ impl Cache for LeCaR {
 
     fn used_bytes(&self) -> u64 {
         self.lists.bytes(CACHED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests an object with a weight set before; shows the cache and the histories, newest first.
+    fn step(lecar: &mut LeCaR, lru_weight: f64, object: u32) -> [Vec<u32>; 3] {
+        lecar.lru_weight = lru_weight;
+        lecar.request(Request {
+            time: 0,
+            object: ObjectId(object),
+            size_bytes: 1,
+            cost: 0.0,
+        });
+        [CACHED, BY_LRU, BY_LFU].map(|list| lecar.lists.newest_first(list))
+    }
+
+    fn lists<const N: usize>(lists: [&[u32]; N]) -> [Vec<u32>; N] {
+        lists.map(<[u32]>::to_vec)
+    }
+
+    /// 3 pages. With a weight of 1 the least recently used goes, with 0 the least frequently used.
+    #[test]
+    fn choices_and_regret_are_as_worked_by_hand() {
+        let mut lecar = LeCaR::new(3, 0);
+        for object in [1, 1, 2, 3] {
+            step(&mut lecar, 0.5, object);
+        }
+        // 1 is the longest unused; 2 and 3 were used less often, 2 the longer ago.
+        let state = step(&mut lecar, 1.0, 4);
+        assert_eq!(state, lists([&[4, 3, 2], &[1], &[]]));
+        // 1 was discarded on LRU's word a request ago, and LRU's weight is less by
+        // exp(-0.45 x 0.005^(1/3)) = exp(-0.45 x 0.1710) = 0.9259: 0.4630 of 0.9630.
+        // Both experts would discard 2, so it is in no history.
+        let state = step(&mut lecar, 0.5, 1);
+        assert_eq!(state, lists([&[1, 4, 3], &[], &[]]));
+        assert!(
+            (lecar.lru_weight - 0.4808).abs() < 1e-4,
+            "{}",
+            lecar.lru_weight
+        );
+        // Its three requests are remembered; so when 3 is used, 4 is the longest unused and, of
+        // those used once, LFU's as well; 3 with two is safe.
+        step(&mut lecar, 0.5, 3);
+        let state = step(&mut lecar, 0.0, 5);
+        assert_eq!(state, lists([&[5, 3, 1], &[], &[]]));
+        // Now LRU would discard 1, used three times, LFU 5, used once.
+        let state = step(&mut lecar, 0.0, 6);
+        assert_eq!(state, lists([&[6, 3, 1], &[], &[5]]));
+        // Two requests later 5 is wanted: LFU loses exp(-0.45 x 0.005^(2/3)) = 0.9869, so LRU has
+        // 0.5 of 0.9935.
+        step(&mut lecar, 0.5, 3);
+        step(&mut lecar, 0.5, 5);
+        assert!(
+            (lecar.lru_weight - 0.5033).abs() < 1e-4,
+            "{}",
+            lecar.lru_weight
+        );
+    }
+
+    /// A history holds as many bytes as the cache, and a name that left it has no frequency.
+    #[test]
+    fn histories_are_bounded() {
+        let mut lecar = LeCaR::new(3, 0);
+        for object in [1, 1, 1, 1] {
+            step(&mut lecar, 1.0, object);
+        }
+        // 1 stays until it is the longest unused.
+        for object in 2..9 {
+            step(&mut lecar, 0.0, object);
+        }
+        assert_eq!(lecar.lists.newest_first(BY_LFU), [6, 5, 4]);
+        assert_eq!(lecar.lists.newest_first(CACHED), [8, 7, 1]);
     }
 }

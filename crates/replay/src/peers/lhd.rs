@@ -233,3 +233,58 @@ impl Cache for Lhd {
         self.used_bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(lhd: &mut Lhd, object: u32, size_bytes: u64) -> Vec<u32> {
+        lhd.request(Request {
+            time: 0,
+            object: ObjectId(object),
+            size_bytes,
+            cost: 0.0,
+        });
+        let mut cached: Vec<_> = lhd.tags.iter().map(|tag| tag.object).collect();
+        cached.sort_unstable();
+        cached
+    }
+
+    /// Before anything is learned the density is (class + 1) / (age + 1) / size. So few objects are all
+    /// drawn each time. Each of these seeds, that is, but explorers would stay.
+    #[test]
+    fn victims_are_as_worked_by_hand() {
+        let mut played = 0;
+        for seed in 0..10 {
+            let mut lhd = Lhd::new(20, seed);
+            // At request 0; 1 is hit at age 1 and so is in the last class, 15.
+            step(&mut lhd, 1, 4);
+            step(&mut lhd, 1, 4);
+            step(&mut lhd, 2, 2);
+            step(&mut lhd, 3, 14);
+            if lhd.tags.iter().any(|tag| tag.explorer) {
+                continue;
+            }
+            played += 1;
+            // At request 4 they are 3, 2 and 1 old: 16/4/4 = 1 for 1, 1/3/2 for 2, 1/2/14 for 3.
+            assert_eq!(step(&mut lhd, 4, 14), [1, 2, 4]);
+            // At request 5: 16/5/4 = 0.8, 1/4/2, and 1/2/14 for 4; then 0.8 and 0.125.
+            assert_eq!(step(&mut lhd, 5, 16), [1, 5]);
+        }
+        assert!(played >= 5, "{played}");
+    }
+
+    #[test]
+    fn explorers_stay_within_their_share_and_one() {
+        let mut lhd = Lhd::new(1000, 3);
+        let mut most = 0;
+        for object in 0..20_000 {
+            step(&mut lhd, object % 2_500, 1);
+            let explorers = lhd.tags.iter().filter(|tag| tag.explorer);
+            let bytes: u64 = explorers.map(|tag| tag.size_bytes).sum();
+            assert!((lhd.explorers_left_bytes - (10.0 - bytes as f64)).abs() < 1e-9);
+            most = most.max(bytes);
+        }
+        assert_eq!(most, 10);
+    }
+}

@@ -217,3 +217,94 @@ impl Cache for Lirs {
         self.lir_bytes + self.queues.bytes(Q)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests an object of a size and shows the stack from its top and the queue from its end, both
+    /// the last to go first, and which of the stack are LIR and which not in the cache.
+    fn step(lirs: &mut Lirs, object: u32, size_bytes: u64) -> (String, Vec<u32>) {
+        lirs.request(Request {
+            time: 0,
+            object: ObjectId(object),
+            size_bytes,
+            cost: 0.0,
+        });
+        let stack = lirs.stack.newest_first(S).into_iter().map(|object| {
+            if lirs.is_lir(ObjectId(object)) {
+                format!("{object}L")
+            } else if lirs.contains(ObjectId(object)) {
+                format!("{object}")
+            } else {
+                format!("({object})")
+            }
+        });
+        let stack = stack.collect::<Vec<_>>().join(" ");
+        (stack, lirs.queues.newest_first(Q))
+    }
+
+    /// Worked by hand with the rules of the paper's section 3.3: 5 pages, of which 3 are for LIR.
+    #[test]
+    fn pages_are_where_the_paper_puts_them() {
+        let mut lirs = Lirs::new(5);
+        let steps: [(u32, &str, &[u32]); 13] = [
+            // While there is room, all are LIR.
+            (1, "1L", &[]),
+            (2, "2L 1L", &[]),
+            (3, "3L 2L 1L", &[]),
+            (4, "4 3L 2L 1L", &[4]),
+            (5, "5 4 3L 2L 1L", &[5, 4]),
+            // A LIR page is used: 2 is the bottom.
+            (1, "1L 5 4 3L 2L", &[5, 4]),
+            // The queue's first, 4, goes, and stays in the stack.
+            (6, "6 1L 5 (4) 3L 2L", &[6, 5]),
+            // In the stack: 5 goes for it, it is LIR, and the bottom, 2, is no more.
+            (4, "4L 6 1L (5) 3L", &[2, 6]),
+            // In the cache, not in the stack: still HIR.
+            (2, "2 4L 6 1L (5) 3L", &[2, 6]),
+            // In both: LIR, and 3 no more; 5 is pruned and so forgotten.
+            (2, "2L 4L 6 1L", &[3, 6]),
+            // As if never seen: 6 goes.
+            (5, "5 2L 4L (6) 1L", &[5, 3]),
+            (3, "3 5 2L 4L (6) 1L", &[3, 5]),
+            // The bottom is used: pruned down to 4.
+            (1, "1L 3 5 2L 4L", &[3, 5]),
+        ];
+        for (object, stack, queue) in steps {
+            let expected = (stack.to_owned(), queue.to_vec());
+            assert_eq!(step(&mut lirs, object, 1), expected, "{object}");
+        }
+    }
+
+    /// 1,000 bytes, of which the HIR share is 1 % or twice the mean size.
+    #[test]
+    fn what_the_queue_has_no_room_for_takes_from_the_bottom() {
+        let mut lirs = Lirs::new(1000);
+        step(&mut lirs, 1, 300);
+        // 300 + 200 are within 1000 - 2 x 250.
+        assert_eq!(step(&mut lirs, 2, 200), ("2L 1L".to_owned(), vec![]));
+        // 800 are not within 1000 - 2 x 267.
+        assert_eq!(step(&mut lirs, 3, 300), ("3 2L 1L".to_owned(), vec![3]));
+        // 3 goes first, then 1 from the bottom.
+        let state = step(&mut lirs, 4, 700);
+        assert_eq!(state, ("4 (3) 2L".to_owned(), vec![4]));
+        // Known: 4 goes, 3 is LIR; the share is 1000 - 2 x 375, so 2 is HIR, and 3 itself.
+        let state = step(&mut lirs, 3, 300);
+        assert_eq!(state, (String::new(), vec![3, 2]));
+        // No LIR object is left, so new ones are LIR at once again: 90 within 1000 - 2 x 318.
+        let state = step(&mut lirs, 5, 90);
+        assert_eq!(state, ("5L".to_owned(), vec![3, 2]));
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        let mut lirs = Lirs::new(10);
+        for object in 0..100 {
+            step(&mut lirs, object, 1);
+        }
+        assert_eq!(lirs.queues.bytes(NON_RESIDENT), 20);
+        // 8 LIR, 2 HIR in the cache, 20 not.
+        assert_eq!(lirs.stack.newest_first(S).len(), 30);
+    }
+}

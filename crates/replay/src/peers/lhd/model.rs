@@ -116,7 +116,7 @@ impl Model {
         self.weight = self.weight * decay + 1.0;
         if COARSEN_AT.contains(&self.reconfigurations) {
             let unit = self.objects / self.weight / (COARSENING_ERROR * f64::from(AGES));
-            let mut shift = 0;
+            let mut shift = 0_u32;
             while ((1_u64 << shift) as f64) < unit {
                 shift += 1;
             }
@@ -154,10 +154,14 @@ fn compress(events: &mut [f32], by: u32) {
 /// Spreads each age over 2^by; what that makes too old is.
 fn stretch(events: &mut [f32], by: u32) {
     let last = events.len() - 1;
-    let beyond = (last >> by) + 1;
-    let too_old: f32 = events[beyond..].iter().sum();
+    let parts = 1 << by;
+    let cut = last >> by;
+    // Of the age that is cut, the parts that are no younger than the last age.
+    let of_cut = (cut + 1) * parts - last;
+    let too_old =
+        events[cut] * of_cut as f32 / parts as f32 + events[cut + 1..].iter().sum::<f32>();
     for age in (0..last).rev() {
-        events[age] = events[age >> by] / (1_u64 << by) as f32;
+        events[age] = events[age >> by] / parts as f32;
     }
     events[last] = too_old;
 }
@@ -177,5 +181,59 @@ impl Class {
                 0.0
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One object hit at age 2, one discarded at age 4.
+    #[test]
+    fn densities_are_as_worked_by_hand() {
+        let mut model = Model::new();
+        model.hit(3, 2);
+        model.discarded(3, 4);
+        model.classes[3].learn();
+        let density = |age| model.density(3, age);
+        // Of age 0, both: one hit, in 3 + 5 units of time, each counting the one it is in.
+        assert!((density(0) - 1.0 / 8.0).abs() < 1e-6);
+        assert!((density(1) - 1.0 / 6.0).abs() < 1e-6);
+        assert!((density(2) - 1.0 / 4.0).abs() < 1e-6);
+        // Of age 3, one that was never hit.
+        assert!(density(3).abs() < 1e-6);
+        assert!(density(5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn classes_are_logarithms() {
+        assert_eq!(Model::class(0), 15);
+        assert_eq!(Model::class(1), 15);
+        assert_eq!(Model::class(3), 13);
+        assert_eq!(Model::class(9_999), 2);
+        assert_eq!(Model::class(10_000), 1);
+        assert_eq!(Model::class(AGES), 0);
+        assert_eq!(Model::class(2 * AGES), 0);
+    }
+
+    #[test]
+    fn another_unit_of_age_keeps_all_events() {
+        let mut events = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        compress(&mut events, 1);
+        assert_eq!(events, [3.0, 7.0, 11.0, 7.0, 0.0, 0.0, 0.0, 8.0]);
+        stretch(&mut events, 1);
+        assert_eq!(events, [1.5, 1.5, 3.5, 3.5, 5.5, 5.5, 3.5, 8.0 + 3.5]);
+    }
+
+    /// 200 units of age for as many objects as the cache has.
+    #[test]
+    fn the_unit_of_age_follows_the_objects() {
+        let mut model = Model::new();
+        assert_eq!(model.age(777), 777);
+        for _ in 0..PERIOD {
+            model.tick(1_600);
+        }
+        assert_eq!(model.age(800), 100);
+        assert_eq!(model.age(u64::MAX), AGES - 1);
     }
 }
