@@ -238,13 +238,17 @@ impl Cache for Lhd {
 mod tests {
     use super::*;
 
-    fn step(lhd: &mut Lhd, object: u32, size_bytes: u64) -> Vec<u32> {
+    fn request(lhd: &mut Lhd, object: u32, size_bytes: u64) {
         lhd.request(Request {
             time: 0,
             object: ObjectId(object),
             size_bytes,
             cost: 0.0,
         });
+    }
+
+    fn step(lhd: &mut Lhd, object: u32, size_bytes: u64) -> Vec<u32> {
+        request(lhd, object, size_bytes);
         let mut cached: Vec<_> = lhd.tags.iter().map(|tag| tag.object).collect();
         cached.sort_unstable();
         cached
@@ -279,7 +283,7 @@ mod tests {
         let mut lhd = Lhd::new(1000, 3);
         let mut most = 0;
         for object in 0..20_000 {
-            step(&mut lhd, object % 2_500, 1);
+            request(&mut lhd, object % 2_500, 1);
             let explorers = lhd.tags.iter().filter(|tag| tag.explorer);
             let bytes: u64 = explorers.map(|tag| tag.size_bytes).sum();
             assert!((lhd.explorers_left_bytes - (10.0 - bytes as f64)).abs() < 1e-9);

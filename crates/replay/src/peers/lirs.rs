@@ -74,7 +74,7 @@ impl Lirs {
     }
 
     fn lir_max_bytes(&self) -> u64 {
-        let least = HIR_LEAST_OBJECTS * self.seen_bytes / self.seen_objects.max(1);
+        let least = (HIR_LEAST_OBJECTS * self.seen_bytes).div_ceil(self.seen_objects.max(1));
         let least = u64::try_from(least).unwrap_or(u64::MAX);
         let hir_bytes = share(self.size_bytes, HIR_PERCENT).max(least);
         self.size_bytes.saturating_sub(hir_bytes)
