@@ -48,12 +48,11 @@ struct Tag {
 /// object lives about 200 of them if all were discarded in order; 32 candidates drawn (with
 /// repetition) and the last 8 newcomers that looked worse than the average victim; one object in 32
 /// is an explorer, kept until it is hit, as long as explorers take less than 1 % of the cache;
-/// histograms decay by 0.9 at each reconfiguration; a seed. All but two as in the authors' program.
-/// It reconfigures every 2^20 requests, which is for traces of hundreds of millions; here it is
-/// after every 2^14, so that shorter ones see a model at all. It coarsens ages at the fifth and
-/// the 25th reconfiguration, starting from 2^10 requests; here it starts from single requests and
-/// coarsens after the first as well. Explorers are drawn until the 50th
-/// reconfiguration there, and always here.
+/// histograms decay by 0.9 at each reconfiguration; a seed. These are the authors' program's, which
+/// differs in this: it reconfigures every 2^20 requests, for traces of hundreds of millions, here
+/// every 2^14, so that shorter ones see a model at all; it coarsens ages at the fifth and the 25th
+/// reconfiguration, from 2^10 requests on, here after the first as well and from single requests on; up
+/// to the 50th it draws 8 candidates to save time, and after it no explorers, here neither changes.
 ///
 /// **Objects of different sizes** are in the definition: densities are per byte. Each object is kept
 /// at first.
