@@ -91,7 +91,7 @@ impl LeCaR {
         else {
             return false;
         };
-        let ask_lru = self.draws.unit() < self.lru_weight;
+        let ask_lru = unit(&mut self.draws) < self.lru_weight;
         let victim = if ask_lru { by_lru } else { by_lfu };
         self.frequent.remove(victim);
         if by_lru == by_lfu {
@@ -103,6 +103,12 @@ impl LeCaR {
         self.lists.remember(history, victim, self.size_bytes);
         true
     }
+}
+
+/// A draw of at least 0 and below 1.
+#[inline]
+fn unit(draws: &mut Draws) -> f64 {
+    (draws.next() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 impl Cache for LeCaR {

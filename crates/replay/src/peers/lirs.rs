@@ -30,11 +30,10 @@ const HIR_LEAST_OBJECTS: u128 = 2;
 /// discarded last, worth twice the cache's bytes (the paper leaves this open).
 ///
 /// **Objects of different sizes** (the paper has blocks): all lengths are bytes; two objects take twice
-/// the mean size of all seen so far. An object that becomes
-/// LIR turns as many at the bottom into HIR as the LIR share asks for, itself too if it is larger
-/// than that share. An object that comes in discards from Q until it fits; where Q
-/// does not suffice - an object larger than the HIR share - the LIR objects at the bottom are turned
-/// into HIR and go as well, so each object is kept at first. Until the first object for which the
+/// the mean size of all seen so far. An object that becomes LIR turns as many at the bottom into HIR
+/// as the LIR share asks for, itself too if it is larger than that share. An object that comes in
+/// discards from Q until it fits; where Q does not suffice - an object larger than the HIR share - the
+/// LIR objects at the bottom are turned into HIR and go as well, so each object is kept at first. Until the first object for which the
 /// LIR share has no room, new objects become LIR at once, and again when no LIR object is left; others
 /// never do, though with differing sizes there often is a gap that a small one would fit in.
 #[derive(Debug)]

@@ -134,7 +134,7 @@ impl<const N: usize> Lists<N> {
         self.nodes[Self::place(object)].mark = mark;
     }
 
-    /// The size of an object that is in a list, or was in one last.
+    /// The size of an object that is in a list.
     #[inline]
     pub(super) fn size_bytes(&self, object: ObjectId) -> u64 {
         self.nodes[Self::place(object)].size_bytes
@@ -143,31 +143,10 @@ impl<const N: usize> Lists<N> {
     /// Puts an object that is in no list at the newer end of one.
     #[inline]
     pub(super) fn put(&mut self, list: usize, request: &Request) {
-        self.insert(list, request.object, request.size_bytes);
-    }
-
-    /// The same, for what is not requested just now.
-    #[inline]
-    pub(super) fn insert(&mut self, list: usize, object: ObjectId, size_bytes: u64) {
-        debug_assert!(self.list_of(object).is_none());
-        let place = Self::place(object);
-        self.nodes[place].size_bytes = size_bytes;
+        debug_assert!(self.list_of(request.object).is_none());
+        let place = Self::place(request.object);
+        self.nodes[place].size_bytes = request.size_bytes;
         self.link(list, place);
-    }
-
-    /// Takes the oldest object out of a list.
-    pub(super) fn pop(&mut self, list: usize) -> Option<ObjectId> {
-        let oldest = self.oldest(list)?;
-        self.remove(oldest);
-        Some(oldest)
-    }
-
-    /// The numbers of the objects of a list, newest first.
-    #[cfg(test)]
-    pub(super) fn newest_first(&self, list: usize) -> Vec<u32> {
-        let next = |object: &ObjectId| Self::object(self.nodes[Self::place(*object)].older);
-        let objects = std::iter::successors(self.newest(list), next);
-        objects.map(|object| object.0).collect()
     }
 
     #[inline]

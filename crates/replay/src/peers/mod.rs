@@ -13,6 +13,7 @@ mod lecar;
 mod lhd;
 mod lirs;
 mod list;
+mod list_more;
 mod lru;
 mod random;
 mod s3_fifo;

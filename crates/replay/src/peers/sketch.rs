@@ -90,9 +90,9 @@ impl Sketch {
             .unwrap_or(0)
     }
 
-    /// Makes it large enough for so many objects in the cache. What was counted stays: a row of twice the length
-    /// starts as two copies of the old one, as the new place of an object is the old one or that plus
-    /// the old length.
+    /// Makes it large enough for so many objects in the cache. What was counted stays: a row of twice
+    /// the length starts as two copies of the old one, as the new place of an object is the old one or
+    /// that plus the old length.
     pub(super) fn grow(&mut self, objects: usize) {
         self.most_objects = self.most_objects.max(objects);
         while self.objects < objects {

@@ -41,17 +41,17 @@ const RESTART: f64 = 0.05;
 /// cache at first, each 0.98 of the last, and start anew when the ratio changes by 0.05 or more; what
 /// the window gains the protected part loses. Climbing begins when the cache is half full.
 /// One in 128 losers that were asked for 6 times or more is let in all the same, as in Caffeine (there
-/// against attackers); it matters where the counters of many are full.
+/// against attackers); it matters where the counters of many are full. Those draws are the same for
+/// every cache.
 ///
 /// **Objects of different sizes:** all lengths are bytes, and whom a newcomer displaces is as in G.
 /// Einziger, O. Eytan, R. Friedman, B. Manes, "Lightweight Robust Size Aware Cache Management", ACM
 /// Transactions on Storage 18(3), 2022, called aggregated victims there: the victims that would make
 /// room for it, least recently used first and probation before protection, must together have been
-/// asked for less often than it. One
-/// that loses is discarded and the victims stay where they are. The main part may have what the window
-/// does not use; a newcomer to the window takes it back, again from the main part's victims. So a large object may be declined,
-/// and one larger than the window is judged as soon as it comes. An object larger than the protected
-/// part stays on probation.
+/// asked for less often than it. One that loses is discarded and the victims stay where they are. So a
+/// large object may be declined, and one larger than the window is judged as soon as it comes. The
+/// main part may have what the window does not use; a newcomer to the window takes it back, again from
+/// the main part's victims. An object larger than the protected part stays on probation.
 #[derive(Debug)]
 pub struct WTinyLfu {
     lists: Lists<3>,
@@ -63,7 +63,7 @@ pub struct WTinyLfu {
     protected_max_bytes: u64,
     climb: Climb,
     /// What fell out of the window and is to be judged, and victims; empty between requests.
-    candidates: Vec<ObjectId>,
+    candidates: Vec<(ObjectId, u64)>,
     victims: Vec<ObjectId>,
     size_bytes: u64,
 }
@@ -130,7 +130,11 @@ impl WTinyLfu {
         self.lists.put(WINDOW, request);
         let mut candidates = std::mem::take(&mut self.candidates);
         while self.lists.bytes(WINDOW) > self.window_max_bytes {
-            candidates.extend(self.lists.pop(WINDOW));
+            let Some(oldest) = self.lists.oldest(WINDOW) else {
+                break;
+            };
+            candidates.push((oldest, self.lists.size_bytes(oldest)));
+            self.lists.remove(oldest);
         }
         // The window takes back what the main part had of its share.
         while self.used_bytes() > self.size_bytes {
@@ -140,8 +144,8 @@ impl WTinyLfu {
             }
             self.objects -= 1;
         }
-        for candidate in candidates.drain(..) {
-            if !self.judge(candidate) {
+        for (candidate, size_bytes) in candidates.drain(..) {
+            if !self.judge(candidate, size_bytes) {
                 self.objects -= 1;
             }
         }
@@ -150,9 +154,7 @@ impl WTinyLfu {
     }
 
     /// Lets an object that has left the window into the main part, or not; says which.
-    fn judge(&mut self, candidate: ObjectId) -> bool {
-        // What was taken out of its list still has its size.
-        let size_bytes = self.lists.size_bytes(candidate);
+    fn judge(&mut self, candidate: ObjectId, size_bytes: u64) -> bool {
         let mut room = self.size_bytes - self.used_bytes();
         if room < size_bytes {
             let frequency = self.sketch.frequency(candidate);
