@@ -1,0 +1,36 @@
+//! Files of traces: the public formats read, our own read and written.
+//!
+//! **Owns:** formats of traces and how they are told apart, packings (gzip, Zstandard, xz), what is
+//! wrong with a file and where.
+//!
+//! **Must not know:** pools, policies, replays. A trace is a stream of [`Access`]es; whoever reads
+//! one decides what to make of it.
+//!
+//! Everything is read as a stream: memory is bounded whatever a file contains, and whatever it
+//! contains ends in accesses or in one [`TraceError`].
+//!
+//! ```no_run
+//! let trace = vidmm_tracefile::open("OLTP.lis.zst".as_ref(), None)?;
+//! println!("format: {}", trace.format());
+//! for access in trace {
+//!     let access = access?;
+//!     println!("{} {}", access.time, access.id);
+//! }
+//! # Ok::<(), vidmm_tracefile::TraceError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod access;
+mod detect;
+mod error;
+mod format;
+mod import;
+mod open;
+mod packing;
+mod text;
+
+pub use access::Access;
+pub use error::{Place, TraceError};
+pub use format::{Format, ParseFormatError};
+pub use open::{Accesses, open};
+pub use packing::Packing;
