@@ -173,6 +173,7 @@ impl<K: Kernel> Pool<K> {
     pub fn agent_run(&self) -> std::io::Result<()> {
         let works = {
             let _inside = self.gate.enter();
+            self.drain_recording();
             self.agent.started(&mut self.agent.works())?
         };
         Ok(works.run_ready(&self.agent.pool, Some(&NEVER))?)

@@ -206,7 +206,7 @@ impl<K: Kernel> Pool<K> {
                 .map_err(|error| BatchError::at(0, error))?;
             let found = slot.reclaim();
             if let Ok(Reclaim::Intact(_)) = found {
-                slot.note_reclaim(self.signals.now_ticks());
+                self.note_intact(&slot, self.signals.now_ticks());
                 return Ok(false);
             }
             if answers == Answers::Unwanted || found == Err(SlotError::BadHandle) {
@@ -254,8 +254,9 @@ impl<K: Kernel> Pool<K> {
         let all = All {
             list,
             answers,
-            // Found intact, nothing is likely to be missing, so histories are written on the way.
-            notes: intact.then(|| self.signals.now_ticks()),
+            // Found intact, nothing is likely to be missing, so histories are written on the way -
+            // unless a trace is: nothing can be taken out of that again.
+            notes: (intact && !self.signals.is_recording()).then(|| self.signals.now_ticks()),
         };
         self.reclaim_from(&all, None, 0, true, answer)
     }
@@ -345,7 +346,7 @@ impl<K: Kernel> Pool<K> {
         let now_ticks = self.signals.now_ticks();
         for index in 0..list.count() {
             if let Ok(slot) = self.at(list, index) {
-                slot.note_reclaim(now_ticks);
+                self.note_intact(&slot, now_ticks);
             }
         }
     }
@@ -412,7 +413,7 @@ impl<K: Kernel> Pool<K> {
         let now_ticks = self.signals.now_ticks();
         for (index, before) in words.iter().enumerate() {
             if let (Some(_), Ok(slot)) = (before, self.at(list, index)) {
-                slot.note_reclaim(now_ticks);
+                self.note_intact(&slot, now_ticks);
             }
         }
         let mut any_lost = false;
@@ -571,7 +572,7 @@ impl<K: Kernel> Pool<K> {
         for t in taken {
             let outcome = match (t.before, self.at(list, t.index)) {
                 (Some(_), Ok(slot)) => {
-                    slot.note_reclaim(self.signals.now_ticks());
+                    self.note_intact(&slot, self.signals.now_ticks());
                     Outcome::Intact
                 }
                 (None, Ok(slot)) if slot.load().is_ok_and(|w| w.state() == State::Dead) => {

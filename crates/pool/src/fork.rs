@@ -92,6 +92,7 @@ impl<K: Kernel> Forks for Pool<K> {
     }
 
     fn in_child(&self) {
+        self.abandon_recording();
         self.agent.in_child();
         self.notices.in_child();
         if !self.link.is_alone() {

@@ -31,6 +31,15 @@ pub fn global() -> Result<&'static Arc<Pool>, &'static GlobalError> {
 }
 
 fn make() -> Result<Arc<Pool>, GlobalError> {
-    let options = PoolOptions::from_environment()?;
-    Ok(Pool::new(LinuxKernel, options)?)
+    let mut options = PoolOptions::from_environment()?;
+    match Pool::new(LinuxKernel, options.clone()) {
+        Err(NewPoolError::Trace(error)) => {
+            // Children inherit the variable, also those that may not write there: that is no reason
+            // for them to fail. Whoever asked for a trace looks at this program's messages.
+            eprintln!("vidmm: {error} (VIDMM_TRACE); the program goes on without");
+            options.trace = None;
+            Ok(Pool::new(LinuxKernel, options)?)
+        }
+        made => Ok(made?),
+    }
 }

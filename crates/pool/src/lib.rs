@@ -34,6 +34,7 @@ mod pool;
 mod process;
 mod protect;
 mod reclaimer;
+mod record;
 mod room;
 mod shared;
 mod signals;
@@ -63,3 +64,4 @@ pub use vidmm_table::{
     PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL,
     ResourceId as GroupId, Slot, State, object_handle, object_number,
 };
+pub use vidmm_trace::{Recording, StartError as TraceError, StopReason, TraceOptions};

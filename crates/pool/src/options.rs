@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use vidmm_machine::{BudgetSpec, MachineFiles, ParseSizeError};
 use vidmm_policy::{OldestFirst, Policy};
+use vidmm_trace::TraceOptions;
 
 use crate::agent::AgentMode;
 use crate::joined::{JoinMode, JoinOptions};
@@ -56,6 +57,8 @@ pub struct PoolOptions {
     pub reserve_bytes: Option<u64>,
     /// Whether the budget may be shared with other processes.
     pub join: JoinOptions,
+    /// Where what happens is recorded; `None`: nowhere.
+    pub trace: Option<TraceOptions>,
 }
 
 impl Default for PoolOptions {
@@ -72,6 +75,7 @@ impl Default for PoolOptions {
             files: MachineFiles::default(),
             reserve_bytes: None,
             join: JoinOptions::default(),
+            trace: None,
         }
     }
 }
@@ -99,8 +103,8 @@ impl PoolOptions {
     /// The options that the environment asks for, the defaults where it is silent: `VIDMM_BUDGET`
     /// (`256M`, `4G`, `25%`, `auto`), `VIDMM_POISON=1`, `VIDMM_DEBUG=protect`, `VIDMM_FORK=drop`,
     /// `VIDMM_PRESSURE=off`, `VIDMM_AGENT=off`, `VIDMM_COREDUMP=1`, `VIDMM_MODE` (`auto`,
-    /// `embedded`, `shared`), `VIDMM_SOCKET` (where the manager is) and `XDG_RUNTIME_DIR` (where it
-    /// is otherwise). In secure-execution mode (`AT_SECURE`) the environment is somebody else's and
+    /// `embedded`, `shared`), `VIDMM_SOCKET` (where the manager is), `XDG_RUNTIME_DIR` (where it
+    /// is otherwise) and `VIDMM_TRACE` (the directory to record a trace in). In secure-execution mode (`AT_SECURE`) the environment is somebody else's and
     /// is ignored.
     ///
     /// # Errors
@@ -186,6 +190,9 @@ impl PoolOptions {
                 });
             }
         };
+        options.trace = get("VIDMM_TRACE")
+            .filter(|directory| !directory.is_empty())
+            .map(TraceOptions::in_directory);
         options.join.sockets = JoinOptions::sockets_of(get("VIDMM_SOCKET"), get("XDG_RUNTIME_DIR"));
         Ok(options)
     }
@@ -220,11 +227,14 @@ mod tests {
             ("VIDMM_BUDGET", "256M"),
             ("VIDMM_POISON", "1"),
             ("VIDMM_FORK", "drop"),
+            ("VIDMM_TRACE", "traces"),
         ])
         .unwrap();
         assert_eq!(options.budget, BudgetSpec::Bytes(256 << 20));
         assert!(options.poison && !options.protect);
         assert_eq!(options.fork, ForkMode::Drop);
+        assert_eq!(options.trace, Some(TraceOptions::in_directory("traces")));
+        assert_eq!(read(&[("VIDMM_TRACE", "")]).unwrap().trace, None);
         assert_eq!(
             read(&[("VIDMM_AGENT", "off")]).unwrap().agent,
             AgentMode::Host

@@ -12,6 +12,7 @@ use vidmm_table::{
     Class, Error as SlotError, ExtentWord, Handle, History, Installed, New, OfferMode, Offered,
     PRIORITY_NORMAL, Reclaim, ResourceId as GroupId, Slot, SlotRef, State, Table,
 };
+use vidmm_trace::{Kind, StartError};
 
 use crate::agent::Agent;
 use crate::error::Error;
@@ -22,6 +23,7 @@ use crate::joined::{Lack, Link, Notices};
 use crate::options::{ForkMode, PoolOptions};
 use crate::protect::Protection;
 use crate::reclaimer::Reclaimer;
+use crate::record::Recording;
 use crate::room::{BYTES_MAX, Room};
 use crate::shared::Registry;
 use crate::signals::Signals;
@@ -84,6 +86,9 @@ pub enum NewPoolError {
     /// No address space.
     #[error("the address space cannot be had: {0}")]
     Arena(#[source] ArenaError),
+    /// A trace was asked for and cannot be recorded.
+    #[error(transparent)]
+    Trace(#[from] StartError),
 }
 
 /// The memory of one process under one budget. Every method may be called from any thread.
@@ -107,6 +112,8 @@ pub struct Pool<K: Kernel = LinuxKernel> {
     pub(crate) notices: Notices,
     /// The newest discards.
     pub(crate) memory: Memory,
+    /// What writes a trace, if one does.
+    pub(crate) recording: Recording,
     pub(crate) own_budget_bytes: AtomicU64,
     pub(crate) cap_bytes: AtomicU64,
     /// What was asked to be reserved.
@@ -119,10 +126,10 @@ pub struct Pool<K: Kernel = LinuxKernel> {
 
 impl<K: Kernel + 'static> Pool<K> {
     /// A pool on the memory that `kernel` supplies. Nothing is held and no thread runs before the
-    /// first allocation.
+    /// first allocation (but the recorder's, if a trace is recorded).
     ///
     /// # Errors
-    /// No budget, or no address space.
+    /// No budget, no address space, or no trace though one was asked for.
     pub fn new(kernel: K, options: PoolOptions) -> Result<Arc<Self>, NewPoolError> {
         let budget = options
             .budget
@@ -139,6 +146,7 @@ impl<K: Kernel + 'static> Pool<K> {
             .protect
             .then(|| Mutex::new(Protection::within_limit_of(&options.files)));
         let link = Link::new(options.join.clone());
+        let recording = Recording::start(&options)?;
         let pool = Arc::new_cyclic(|me: &Weak<Self>| Pool {
             signals: Signals::default(),
             table: Table::new(),
@@ -161,6 +169,7 @@ impl<K: Kernel + 'static> Pool<K> {
             link,
             notices: Notices::default(),
             memory: Memory::default(),
+            recording,
             options,
             own_budget_bytes: AtomicU64::new(budget_bytes),
             cap_bytes: AtomicU64::new(BYTES_MAX),
@@ -170,6 +179,7 @@ impl<K: Kernel + 'static> Pool<K> {
         });
         let forks: Weak<Self> = Arc::downgrade(&pool);
         fork::register(forks);
+        pool.begin_recording();
         Ok(pool)
     }
 }
@@ -181,6 +191,7 @@ impl<K: Kernel> Pool<K> {
         if self.left_out.load(Ordering::Relaxed) {
             return Err(Error::LeftOut);
         }
+        self.tend_recording(&inside);
         Ok(inside)
     }
 
@@ -286,7 +297,10 @@ impl<K: Kernel> Pool<K> {
             },
         };
         match made {
-            Ok(_) => self.agent.something_is_held(),
+            Ok(handle) => {
+                self.record_handle(Kind::Create, handle);
+                self.agent.something_is_held();
+            }
             // Nobody has touched the extent: it goes back as what it came as.
             Err(_) => self.release(vidmm_table::Detached {
                 extent: ExtentWord(extent.to_word()),
@@ -321,6 +335,7 @@ impl<K: Kernel> Pool<K> {
 
     /// What is left to do of a slot that has just lost its allocation.
     pub(crate) fn retire(&self, handle: Handle, slot: &Slot) {
+        self.record_end(handle, slot);
         self.counters.retired(slot.history().reclaims);
         if let Some(group) = GroupId::from_raw(slot.resource()) {
             self.table.resources().remove(group, handle);
@@ -387,7 +402,9 @@ impl<K: Kernel> Pool<K> {
     #[cold]
     fn renew_discarded(&self, slot: &SlotRef<'_>, mode: OfferMode) -> Result<(), Error> {
         let _inside = self.enter()?;
-        Ok(slot.renew_discarded(mode)?)
+        slot.renew_discarded(mode)?;
+        self.record(Kind::Offer, *slot);
+        Ok(())
     }
 
     #[inline]
@@ -395,6 +412,14 @@ impl<K: Kernel> Pool<K> {
         slot.note_offer(self.signals.now_ticks());
         self.signals
             .offered(|| mode.class.effective(slot.slot().priority()));
+        self.record(Kind::Offer, *slot);
+    }
+
+    /// An intact reclaim is done.
+    #[inline]
+    pub(crate) fn note_intact(&self, slot: &SlotRef<'_>, now_ticks: u32) {
+        slot.note_reclaim(now_ticks);
+        self.record(Kind::ReclaimIntact, *slot);
     }
 
     #[inline]
@@ -437,7 +462,7 @@ impl<K: Kernel> Pool<K> {
         };
         let reclaimed = slot.reclaim_at_once().is_some();
         if reclaimed {
-            slot.note_reclaim(self.signals.now_ticks());
+            self.note_intact(&slot, self.signals.now_ticks());
         }
         reclaimed
     }
@@ -463,7 +488,7 @@ impl<K: Kernel> Pool<K> {
                 Err(error) => return Err(error.into()),
             }
         }
-        slot.note_reclaim(self.signals.now_ticks());
+        self.note_intact(&slot, self.signals.now_ticks());
         Ok(Outcome::Intact)
     }
 
@@ -495,6 +520,7 @@ impl<K: Kernel> Pool<K> {
 
     pub(crate) fn note_discarded_reclaim(&self, slot: &SlotRef<'_>) {
         slot.note_reclaim(self.signals.tick());
+        self.record(Kind::ReclaimDiscarded, *slot);
         Counters::add(&self.counters.reclaims_discarded, 1);
     }
 
@@ -551,7 +577,9 @@ impl<K: Kernel> Pool<K> {
     /// [`Error::BadHandle`].
     pub fn set_rebuild_cost_ns(&self, handle: Handle, cost_ns: f32) -> Result<(), Error> {
         self.state(handle)?;
-        Ok(self.table.get(handle)?.set_rebuild_cost_ns(cost_ns)?)
+        self.table.get(handle)?.set_rebuild_cost_ns(cost_ns)?;
+        self.record_handle(Kind::Rebuild, handle);
+        Ok(())
     }
 
     /// Sets the allocation priority, which is the class of what is offered AUTO.

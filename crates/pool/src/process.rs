@@ -43,3 +43,10 @@ pub(crate) fn secure_execution() -> bool {
     // SAFETY: it only reads the process's auxiliary vector.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
+
+/// Lets `last` be called when the process exits regularly, after its own handlers.
+pub(crate) fn at_exit(last: extern "C" fn()) {
+    // SAFETY: the function lives as long as the process (the library is never unloaded) and does not
+    // unwind. If there is no memory for the entry, it is not called, and nothing relies on it.
+    unsafe { libc::atexit(last) };
+}

@@ -490,6 +490,7 @@ impl<K: Kernel> Pool<K> {
         let bytes = self.arena.charge_bytes(extent);
         self.counters.discarded(key.class(), demand.reason, bytes);
         self.memory.note(allocation, bytes, key, demand);
+        self.record_discard(allocation, key.class(), bytes);
         self.forget_protection(extent);
         if detached.fresh && !extent.is_warm() {
             self.arena.put_clean(extent);

@@ -1,7 +1,8 @@
-//! The few read-mostly words that the fast path looks at: the miss clock, and whether an offer
-//! could make a cached victim list stale. They share a line that is written on misses only.
+//! The few read-mostly words that the fast path looks at: the miss clock, whether an offer could
+//! make a cached victim list stale, and whether a trace is recorded. They share a line that is
+//! written on misses only.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use vidmm_table::Class;
 
 #[derive(Debug, Default)]
@@ -9,6 +10,7 @@ use vidmm_table::Class;
 pub(crate) struct Signals {
     clock_ticks: AtomicU32,
     watch: AtomicU8,
+    recording: AtomicBool,
 }
 
 /// A set of classes below some class.
@@ -49,6 +51,16 @@ impl Signals {
                 self.watch.fetch_and(!bit, Ordering::SeqCst);
             }
         }
+    }
+
+    /// Whether what happens is to be recorded.
+    #[inline]
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recording.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_recording(&self, on: bool) {
+        self.recording.store(on, Ordering::Relaxed);
     }
 
     /// From now on, note offers in classes below HIGH. Called before a scan.

@@ -71,6 +71,7 @@ pub enum Installed {
 #[derive(Debug, Clone, Copy)]
 pub struct SlotRef<'t> {
     pub(crate) slot: &'t Slot,
+    pub(crate) index: u32,
     pub(crate) generation: u16,
     pub(crate) shard: &'t Mutex<()>,
 }
@@ -81,6 +82,12 @@ impl<'t> SlotRef<'t> {
     #[must_use]
     pub fn slot(&self) -> &'t Slot {
         self.slot
+    }
+
+    /// The handle of the allocation that is meant.
+    #[must_use]
+    pub fn name(&self) -> Option<crate::Handle> {
+        crate::Handle::new(self.index, self.generation)
     }
 
     /// The handle of the allocation in the slot at `index`, which this was got from.

@@ -143,6 +143,7 @@ impl Table {
         let slot = self.chunks.get(index).ok_or(Error::BadHandle)?;
         Ok(SlotRef {
             slot,
+            index,
             generation: handle.generation(),
             shard: self.shard(index),
         })
@@ -156,6 +157,7 @@ impl Table {
         let generation = slot.generation.load(Ordering::Relaxed);
         Some(SlotRef {
             slot,
+            index: index.0,
             generation,
             shard: self.shard(index.0),
         })

@@ -25,12 +25,17 @@ mod detect;
 mod error;
 mod format;
 mod import;
+mod merge;
 mod open;
 mod packing;
+mod spool;
 mod text;
 
 pub use access::Access;
 pub use error::{Place, TraceError};
 pub use format::{Format, ParseFormatError};
+pub use merge::{Merged, Recorded, merge};
 pub use open::{Accesses, open};
 pub use packing::Packing;
+pub use spool::Spool;
+pub use vidmm_trace::{Class, End, Event, Kind};

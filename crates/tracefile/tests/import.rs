@@ -1,5 +1,5 @@
 //! Public formats through files, plain and packed, whole and damaged.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test stops at a surprise")]
 
 use std::io::Write;
 use std::path::PathBuf;

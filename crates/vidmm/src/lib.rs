@@ -83,7 +83,8 @@ pub use vidmm_pool::{
     EnvironmentError, Error, ForkMode, GlobalError, History, JoinMode, JoinOptions, Membership,
     NewPoolError, Notice, OfferMode, OldestFirst, Outcome, PRIORITY_HIGH, PRIORITY_LOW,
     PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL, Policy, PressureMode, Rank, Reason,
-    Resident, SharedError, State, Stats, SubscriptionId, resident_of_process,
+    Recording, Resident, SharedError, State, Stats, StopReason, SubscriptionId, TraceOptions,
+    resident_of_process,
 };
 
 /// The example of the project's first page, run as a test.

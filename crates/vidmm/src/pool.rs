@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use vidmm_pool::{
     AgentMode, BatchError, EnvironmentError, Error, ForkMode, GlobalError, JoinOptions,
-    LinuxKernel, NewPoolError, OfferMode, Outcome, Policy, PoolOptions, PressureMode, Request,
-    Resident, Stats,
+    LinuxKernel, NewPoolError, OfferMode, Outcome, Policy, PoolOptions, PressureMode, Recording,
+    Request, Resident, Stats, TraceOptions,
 };
 
 use crate::allocation::{Allocation, Item, Listed};
@@ -106,10 +106,19 @@ impl Builder {
         self
     }
 
-    /// Makes the pool. Nothing is held and no thread runs before the first allocation.
+    /// Records what happens in the pool as a trace.
+    #[must_use]
+    pub fn trace(mut self, trace: TraceOptions) -> Self {
+        self.options.trace = Some(trace);
+        self
+    }
+
+    /// Makes the pool. Nothing is held and no thread runs before the first allocation (but the
+    /// recorder's, if a trace is recorded).
     ///
     /// # Errors
-    /// The budget cannot be determined, or there is no address space.
+    /// The budget cannot be determined, there is no address space, or the trace that was asked for
+    /// cannot be recorded.
     pub fn build(self) -> Result<Pool, NewPoolError> {
         Ok(Pool {
             engine: Engine::new(LinuxKernel, self.options)?,
@@ -126,7 +135,7 @@ impl Pool {
 
     /// A builder with what the environment asks for: `VIDMM_BUDGET`, `VIDMM_POISON`,
     /// `VIDMM_DEBUG`, `VIDMM_FORK`, `VIDMM_PRESSURE`, `VIDMM_AGENT`, `VIDMM_COREDUMP`, `VIDMM_MODE`,
-    /// `VIDMM_SOCKET`, `XDG_RUNTIME_DIR`.
+    /// `VIDMM_SOCKET`, `XDG_RUNTIME_DIR`, `VIDMM_TRACE`.
     ///
     /// # Errors
     /// A variable with a value that it cannot have.
@@ -164,6 +173,13 @@ impl Pool {
             pool: self,
             request: Request::of_size(0),
         }
+    }
+
+    /// What is recorded of this pool: where, how many events, how many were lost, whether it has
+    /// stopped. `None` if no trace was asked for.
+    #[must_use]
+    pub fn recording(&self) -> Option<Recording> {
+        self.engine.recording()
     }
 
     /// The budget in force, in bytes.

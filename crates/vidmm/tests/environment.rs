@@ -200,6 +200,7 @@ fn in_secure_execution_mode_the_environment_is_ignored() {
         let pool = Pool::from_environment().unwrap().build().unwrap();
         let automatic = Pool::builder().build().unwrap();
         assert_eq!(pool.budget_bytes(), automatic.budget_bytes());
+        assert_eq!(pool.recording(), None);
         let used = used(&pool);
         used.offer(Class::Low).unwrap();
         pool.trim(u64::MAX).unwrap();
@@ -231,6 +232,7 @@ fn in_secure_execution_mode_the_environment_is_ignored() {
         ("VIDMM_AGENT", "nonsense"),
         ("VIDMM_BUDGET", "7M"),
         ("VIDMM_POISON", "1"),
+        ("VIDMM_TRACE", "/tmp"),
     ];
     secure.envs(variables).current_dir("/");
     check_passed(name, &secure.output().unwrap());

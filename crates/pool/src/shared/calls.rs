@@ -22,6 +22,7 @@ impl<K: Kernel> Pool<K> {
         drop(local);
         slot.note_offer(self.signals.now_ticks());
         self.signals.offered(|| class);
+        self.record_shared_offer(found.handle, slot, class);
         Ok(())
     }
 
@@ -65,7 +66,7 @@ impl<K: Kernel> Pool<K> {
 
     pub(crate) fn note_shared_reclaim(&self, slot: &SlotRef<'_>, outcome: Outcome) {
         match outcome {
-            Outcome::Intact => slot.note_reclaim(self.signals.now_ticks()),
+            Outcome::Intact => self.note_intact(slot, self.signals.now_ticks()),
             _ => self.note_discarded_reclaim(slot),
         }
     }

@@ -93,6 +93,7 @@ impl<K: Kernel> Pool<K> {
         self.counters.discarded(key.class(), demand.reason, bytes);
         if let Some(first) = local.handles().next() {
             self.memory.note(first, bytes, key, demand);
+            self.record_discard(first, key.class(), bytes);
         }
     }
 
