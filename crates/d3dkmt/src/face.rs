@@ -30,6 +30,13 @@ pub(crate) struct Face {
     pub(crate) system_budget_bytes: AtomicU64,
 }
 
+/// Opens the shortest way, unless a trace is recorded, which that leaves nothing in.
+fn open_shortcut(pool: &'static Pool) {
+    if !pool.is_traced() {
+        shortcut::open(pool);
+    }
+}
+
 static FACE: OnceLock<Option<Face>> = OnceLock::new();
 
 impl Face {
@@ -58,7 +65,7 @@ impl Face {
                 return None;
             }
         };
-        shortcut::open(pool);
+        open_shortcut(pool);
         Some(Face {
             pool,
             gate: FaceGate::new(in_child),
@@ -75,7 +82,7 @@ impl Face {
         self.always_discard.store(always, Ordering::Relaxed);
         match always {
             true => shortcut::close(),
-            false => shortcut::open(self.pool),
+            false => open_shortcut(self.pool),
         }
     }
 

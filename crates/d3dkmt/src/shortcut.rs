@@ -1,7 +1,8 @@
 //! The shortest way to the engine, for offers and reclaims of one allocation.
 //!
-//! It is open from the first call of another function on, and closed while a tester's knob makes an
-//! offer more than it is; then the long way is taken, which knows about everything.
+//! It is open from the first call of another function on - unless a trace is recorded, which it
+//! would leave nothing in - and closed while a tester's knob makes an offer more than it is; then
+//! the long way is taken, which knows about everything.
 #![allow(unsafe_code)]
 
 use std::ptr;

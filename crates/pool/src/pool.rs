@@ -395,6 +395,7 @@ impl<K: Kernel> Pool<K> {
             }
         }
         self.note_offer(slot, mode);
+        self.record(Kind::Offer, *slot);
         Ok(())
     }
 
@@ -412,7 +413,6 @@ impl<K: Kernel> Pool<K> {
         slot.note_offer(self.signals.now_ticks());
         self.signals
             .offered(|| mode.class.effective(slot.slot().priority()));
-        self.record(Kind::Offer, *slot);
     }
 
     /// An intact reclaim is done.
@@ -439,7 +439,8 @@ impl<K: Kernel> Pool<K> {
 
     /// Offers the allocation with these 32 bits as its handle in the usual case: it is of this
     /// device, not locked, and nobody else is at it. If it is not so, nothing was changed, and
-    /// [`Pool::offer_list`] finds out why.
+    /// [`Pool::offer_list`] finds out why. Leaves nothing in a trace: not for pools that are traced
+    /// ([`Pool::is_traced`]).
     #[inline]
     pub fn offer_at_once(&self, raw: u32, device: u32, mode: OfferMode) -> bool {
         let Some(slot) = self.slot_named(raw, device) else {
@@ -454,7 +455,8 @@ impl<K: Kernel> Pool<K> {
 
     /// Reclaims the allocation with these 32 bits as its handle in the usual case: it is of this
     /// device, offered and intact, and nobody else is at it. If it is not so, nothing was changed,
-    /// and [`Pool::reclaim_list`] finds out why.
+    /// and [`Pool::reclaim_list`] finds out why. Leaves nothing in a trace: not for pools that are
+    /// traced ([`Pool::is_traced`]).
     #[inline]
     pub fn reclaim_at_once(&self, raw: u32, device: u32) -> bool {
         let Some(slot) = self.slot_named(raw, device) else {
@@ -462,7 +464,7 @@ impl<K: Kernel> Pool<K> {
         };
         let reclaimed = slot.reclaim_at_once().is_some();
         if reclaimed {
-            self.note_intact(&slot, self.signals.now_ticks());
+            slot.note_reclaim(self.signals.now_ticks());
         }
         reclaimed
     }

@@ -94,6 +94,12 @@ impl<K: Kernel> Pool<K> {
         Some(recorder.recording())
     }
 
+    /// Whether a trace of this pool is, or was, recorded.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.recording.recorder.is_some()
+    }
+
     /// From here on, what happens is recorded.
     pub(crate) fn begin_recording(&self) {
         self.signals
