@@ -33,6 +33,7 @@ mod options;
 mod pool;
 mod process;
 mod protect;
+mod ranks;
 mod reclaimer;
 mod record;
 mod room;
@@ -55,7 +56,9 @@ pub use shared::{SharedGroup, SharedHint, about_shared};
 pub use stats::{ClassBytes, Stats};
 pub use vidmm_arena::{HeapKernel, Kernel, LinuxKernel, Resident, resident_of_process};
 pub use vidmm_machine::Reason;
-pub use vidmm_policy::{Candidate, OldestFirst, Policy, Rank};
+pub use vidmm_policy::{
+    Candidate, Learned, OldestFirst, Past, Policy, Rank, Ranks, Sighting, Sightings, Tuning,
+};
 pub use vidmm_shared::{
     About, DATA_BYTES_MAX as SHARED_DATA_BYTES_MAX, Error as SharedError, Member as SharedMember,
 };

@@ -49,8 +49,9 @@ pub struct PoolOptions {
     pub pressure: PressureMode,
     /// Who runs the agent.
     pub agent: AgentMode,
-    /// Which offered allocation of a class goes first.
-    pub policy: Arc<dyn Policy>,
+    /// Which offered allocation of a class goes first; `None`: each pool learns for itself what is
+    /// worth holding ([`vidmm_policy::Learned`]).
+    pub policy: Option<Arc<dyn Policy>>,
     /// Where the machine's figures are read.
     pub files: MachineFiles,
     /// How much address space to reserve, in bytes; `None`: as much as is sensible.
@@ -71,7 +72,7 @@ impl Default for PoolOptions {
             fork: ForkMode::Copy,
             pressure: PressureMode::On,
             agent: AgentMode::Thread,
-            policy: Arc::new(OldestFirst),
+            policy: None,
             files: MachineFiles::default(),
             reserve_bytes: None,
             join: JoinOptions::default(),
@@ -104,8 +105,9 @@ impl PoolOptions {
     /// (`256M`, `4G`, `25%`, `auto`), `VIDMM_POISON=1`, `VIDMM_DEBUG=protect`, `VIDMM_FORK=drop`,
     /// `VIDMM_PRESSURE=off`, `VIDMM_AGENT=off`, `VIDMM_COREDUMP=1`, `VIDMM_MODE` (`auto`,
     /// `embedded`, `shared`), `VIDMM_SOCKET` (where the manager is), `XDG_RUNTIME_DIR` (where it
-    /// is otherwise) and `VIDMM_TRACE` (the directory to record a trace in). In secure-execution mode (`AT_SECURE`) the environment is somebody else's and
-    /// is ignored.
+    /// is otherwise), `VIDMM_POLICY` (`vidmm`, `oldest-first`) and `VIDMM_TRACE` (the directory to
+    /// record a trace in). In secure-execution mode (`AT_SECURE`) the environment is somebody
+    /// else's and is ignored.
     ///
     /// # Errors
     /// A variable with a value that it cannot have.
@@ -190,6 +192,19 @@ impl PoolOptions {
                 });
             }
         };
+        let policy = get("VIDMM_POLICY").unwrap_or_default();
+        options.policy = match policy.as_str() {
+            "" | "vidmm" => None,
+            "oldest-first" => Some(Arc::new(OldestFirst)),
+            _ => {
+                return Err(EnvironmentError::Value {
+                    name: "VIDMM_POLICY",
+                    value: policy,
+                    wanted: "vidmm learns what is worth holding, oldest-first is least recently \
+                             used",
+                });
+            }
+        };
         options.trace = get("VIDMM_TRACE")
             .filter(|directory| !directory.is_empty())
             .map(TraceOptions::in_directory);
@@ -239,6 +254,9 @@ mod tests {
             read(&[("VIDMM_AGENT", "off")]).unwrap().agent,
             AgentMode::Host
         );
+        let policy = |value| read(&[("VIDMM_POLICY", value)]).unwrap().policy;
+        assert_eq!(policy("oldest-first").unwrap().name(), "oldest-first");
+        assert!(policy("vidmm").is_none());
         let message = read(&[("VIDMM_MODE", "both")]).unwrap_err().to_string();
         assert!(message.contains("VIDMM_MODE=both"), "{message}");
         let join = read(&[("VIDMM_MODE", "shared"), ("XDG_RUNTIME_DIR", "/run/user/7")])

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use vidmm_arena::{Arena, ArenaError, ArenaOptions, Extent, Kernel, LinuxKernel, Resident, Shape};
 use vidmm_machine::MachineError;
-use vidmm_policy::Policy;
+use vidmm_policy::{Learned, Policy};
 use vidmm_table::{
     Class, Error as SlotError, ExtentWord, Handle, History, Installed, New, OfferMode, Offered,
     PRIORITY_NORMAL, Reclaim, ResourceId as GroupId, Slot, SlotRef, State, Table,
@@ -165,7 +165,10 @@ impl<K: Kernel + 'static> Pool<K> {
                 options.pressure,
                 options.files.clone(),
             ),
-            policy: Arc::clone(&options.policy),
+            policy: options
+                .policy
+                .clone()
+                .unwrap_or_else(|| Arc::new(Learned::default())),
             link,
             notices: Notices::default(),
             memory: Memory::default(),
@@ -287,7 +290,7 @@ impl<K: Kernel> Pool<K> {
             rebuild_cost_ns: request.rebuild_cost_ns,
             resource: 0,
             device: request.device,
-            now_ticks: self.signals.tick(),
+            now_ticks: self.tick(),
         };
         let made = match request.group {
             None => self.table.create(&new).map_err(Error::from),
@@ -521,7 +524,7 @@ impl<K: Kernel> Pool<K> {
     }
 
     pub(crate) fn note_discarded_reclaim(&self, slot: &SlotRef<'_>) {
-        slot.note_reclaim(self.signals.tick());
+        slot.note_reclaim(self.tick());
         self.record(Kind::ReclaimDiscarded, *slot);
         Counters::add(&self.counters.reclaims_discarded, 1);
     }

@@ -341,12 +341,19 @@ impl<K: Kernel> Pool<K> {
         }
         self.signals.watch_for();
         let list_bytes = wanted_bytes.max(self.room.credit_bytes() / 10);
+        let (now_ticks, ranks) = match as_of {
+            Some(as_of) => (as_of, self.told_ranks(as_of)),
+            None => {
+                // A tick of its own: what is offered from now on, or offered anew, is younger than
+                // all that this list ranks, and so cannot be taken for what it ranked.
+                let now_ticks = self.signals.tick();
+                (now_ticks, self.ranks(now_ticks))
+            }
+        };
         let seen = reclaimer.victims.scan(
             &self.table,
-            self.policy.as_ref(),
-            // A tick of its own: what is offered from now on, or offered anew, is younger than all
-            // that this list ranks, and so cannot be taken for what it ranked.
-            as_of.unwrap_or_else(|| self.signals.tick()),
+            ranks,
+            now_ticks,
             list_bytes,
             |extent| self.arena.charge_bytes(extent),
             &self.look_at_shared(),
@@ -400,7 +407,7 @@ impl<K: Kernel> Pool<K> {
         let due = word.state() == State::Offered
             && slot.slot().resource() == 0
             && !Extent::from_word(slot.slot().extent().0).is_foreign()
-            && is_due(victims.key_now(word, slot.slot(), self.policy.as_ref(), bytes));
+            && is_due(victims.key_now(word, slot.slot(), bytes));
         due.then_some((slot, word))
     }
 
@@ -448,14 +455,7 @@ impl<K: Kernel> Pool<K> {
             })
         };
         let key_now = offered()
-            .map(|(_, slot, word)| {
-                victims.key_now(
-                    word,
-                    slot.slot(),
-                    self.policy.as_ref(),
-                    self.charge_of(&slot),
-                )
-            })
+            .map(|(_, slot, word)| victims.key_now(word, slot.slot(), self.charge_of(&slot)))
             .max();
         let mut claimed = Claimed::default();
         if !key_now.is_some_and(is_due) {

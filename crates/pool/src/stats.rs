@@ -227,6 +227,7 @@ impl<K: Kernel> Pool<K> {
         stats.scans = load(&counters.scans);
         stats.bookkeeping_bytes = self.table.memory_use().bytes
             + self.reclaimer().bytes()
+            + self.policy.bookkeeping_bytes()
             + arena.free_ranges as u64 * FREE_RANGE_BYTES;
         stats
     }

@@ -3,11 +3,13 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 
 use vidmm_arena::Extent;
-use vidmm_policy::{Candidate, Policy};
+use vidmm_policy::{Candidate, OldestFirst, Policy, Ranks};
 use vidmm_table::{Class, ResourceId, Slot, SlotIndex, SlotRef, State, Table, Word};
 
+use crate::ranks::past_of;
 use crate::shared::Look;
 
 /// What is claimed as one: a single allocation, or a group.
@@ -101,6 +103,8 @@ pub(crate) struct Victims {
     /// The entries before this one are in their final order; the rest all come after them.
     sorted: usize,
     now_ticks: u32,
+    /// What ranked the entries, and ranks them again when their turn comes.
+    ranks: Ranks,
     /// Something is offered here that other processes share.
     has_shared: bool,
     /// Each group with offered members, by its place: its key, its bytes. Order never shows.
@@ -114,33 +118,33 @@ pub(crate) fn age(now_ticks: u32, stamp_ticks: u32) -> u32 {
 }
 
 /// Ranks a slot that was seen offered as `word`.
+#[inline(always)]
 pub(crate) fn key_of(
     word: Word,
     slot: &Slot,
-    policy: &dyn Policy,
+    ranks: &Ranks,
     now_ticks: u32,
     charge_bytes: u64,
 ) -> Key {
     let class = word.mode().class.effective(slot.priority());
-    key_in(class, slot, policy, now_ticks, charge_bytes)
+    key_in(class, slot, ranks, now_ticks, charge_bytes)
+}
+
+/// What a policy may know of a slot.
+#[inline(always)]
+pub(crate) fn candidate(slot: &Slot, now_ticks: u32, charge_bytes: u64) -> Candidate {
+    let history = slot.history();
+    Candidate {
+        age_ticks: age(now_ticks, history.stamp_ticks),
+        past: past_of(&history),
+        charge_bytes,
+    }
 }
 
 /// Ranks a slot in a class.
-fn key_in(
-    class: Class,
-    slot: &Slot,
-    policy: &dyn Policy,
-    now_ticks: u32,
-    charge_bytes: u64,
-) -> Key {
-    let history = slot.history();
-    let rank = policy.rank(&Candidate {
-        age_ticks: age(now_ticks, history.stamp_ticks),
-        reclaims: history.reclaims,
-        last_interval_ticks: history.last_interval_ticks,
-        rebuild_cost_ns: history.rebuild_cost_ns,
-        charge_bytes,
-    });
+#[inline(always)]
+fn key_in(class: Class, slot: &Slot, ranks: &Ranks, now_ticks: u32, charge_bytes: u64) -> Key {
+    let rank = ranks.rank(&candidate(slot, now_ticks, charge_bytes));
     Key::new(class, rank.0)
 }
 
@@ -161,6 +165,7 @@ impl Default for Victims {
             next: 0,
             sorted: 0,
             now_ticks: 0,
+            ranks: Ranks::from(Arc::new(OldestFirst) as Arc<dyn Policy>),
             has_shared: false,
             groups: HashMap::default(),
         }
@@ -194,7 +199,7 @@ impl Victims {
     pub(crate) fn scan(
         &mut self,
         table: &Table,
-        policy: &dyn Policy,
+        ranks: Ranks,
         now_ticks: u32,
         wanted_bytes: u64,
         charge_bytes: impl Fn(Extent) -> u64,
@@ -203,6 +208,8 @@ impl Victims {
         self.clear();
         self.groups.clear();
         self.now_ticks = now_ticks;
+        self.ranks = ranks.clone();
+        let ranks = &ranks;
         let mut seen = Seen::default();
         // Above any that a victim can have.
         self.class = Class::Auto;
@@ -218,7 +225,7 @@ impl Victims {
                 return;
             }
             let bytes = charge_bytes(extent);
-            let key = key_of(word, slot, policy, now_ticks, bytes);
+            let key = key_of(word, slot, ranks, now_ticks, bytes);
             seen.offered_bytes += bytes;
             if let Some(group) = ResourceId::from_raw(slot.resource()) {
                 // One victim in the highest class of its offered members, and as dear as the
@@ -241,7 +248,7 @@ impl Victims {
         for victim in &shared.victims {
             seen.victims += 1;
             seen.offered_bytes += victim.bytes;
-            let key = self.key_of_shared(victim.class, &victim.slots, policy, victim.bytes);
+            let key = self.key_of_shared(victim.class, &victim.slots, victim.bytes);
             self.push(key, victim.number | SHARED_BIT, victim.bytes);
         }
         self.keep_first();
@@ -342,27 +349,20 @@ impl Victims {
     }
 
     /// The key that a slot seen offered as `word` would get in this list now.
-    pub(crate) fn key_now(
-        &self,
-        word: Word,
-        slot: &Slot,
-        policy: &dyn Policy,
-        charge_bytes: u64,
-    ) -> Key {
-        key_of(word, slot, policy, self.now_ticks, charge_bytes)
+    pub(crate) fn key_now(&self, word: Word, slot: &Slot, charge_bytes: u64) -> Key {
+        let ranks = &self.ranks;
+        key_of(word, slot, ranks, self.now_ticks, charge_bytes)
     }
-}
 
-impl Victims {
     /// The key that a shared resource of this class would get in this list now.
     pub(crate) fn key_of_shared(
         &self,
         class: Class,
         slots: &[SlotRef<'_>],
-        policy: &dyn Policy,
         charge_bytes: u64,
     ) -> Key {
-        key_of_resource(class, slots, policy, self.now_ticks, charge_bytes)
+        let ranks = &self.ranks;
+        key_of_resource(class, slots, ranks, self.now_ticks, charge_bytes)
     }
 }
 
@@ -370,13 +370,13 @@ impl Victims {
 pub(crate) fn key_of_resource(
     class: Class,
     slots: &[SlotRef<'_>],
-    policy: &dyn Policy,
+    ranks: &Ranks,
     now_ticks: u32,
     charge_bytes: u64,
 ) -> Key {
     let keys = slots
         .iter()
-        .map(|slot| key_in(class, slot.slot(), policy, now_ticks, charge_bytes));
+        .map(|slot| key_in(class, slot.slot(), ranks, now_ticks, charge_bytes));
     keys.max().unwrap_or(Key::new(class, 0))
 }
 

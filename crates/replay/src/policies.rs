@@ -1,6 +1,6 @@
 //! All policies by name.
 
-use crate::{Cache, MOST_BYTES, peers};
+use crate::{Cache, MOST_BYTES, Vidmm, peers};
 
 /// What a policy is built from.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,7 @@ static ONLINE: &[Row] = &[
     }),
     row("gdsf", |s| Box::new(peers::Gdsf::new(s.size_bytes))),
     row("lhd", |s| Box::new(peers::Lhd::new(s.size_bytes, s.seed))),
+    row("vidmm", |s| Box::new(Vidmm::new(s.size_bytes))),
 ];
 
 const BELADY: &str = "belady";

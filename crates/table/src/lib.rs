@@ -59,7 +59,7 @@ pub use handle::{
 };
 pub use protocol::{Detached, FirstLock, Installed, Lock, Offered, Reclaim, SlotRef};
 pub use resource::{ResourceId, Resources};
-pub use slot::{ExtentWord, History, Slot};
+pub use slot::{ExtentWord, History, INTERVAL_TICKS_MAX, Slot};
 pub use table::{MemoryUse, New, SlotIndex, Table};
 pub use word::{
     Class, OfferMode, PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_MAXIMUM, PRIORITY_MINIMUM,

@@ -1,7 +1,7 @@
 //! The transitions of one slot. See the crate's first page for the rules they follow.
 
 use crate::error::Error;
-use crate::slot::{ExtentWord, FLAG_CONTENT_LOST, FLAG_ZERO_OWED, History, Slot};
+use crate::slot::{ExtentWord, FLAG_CONTENT_LOST, FLAG_ZERO_OWED, History, Slot, next_intervals};
 use crate::sync::{Mutex, Ordering, fence, lock};
 use crate::word::{OfferMode, State, Word};
 
@@ -479,14 +479,16 @@ impl<'t> SlotRef<'t> {
     pub fn note_reclaim(&self, now_ticks: u32) {
         let slot = self.slot;
         let interval = now_ticks.wrapping_sub(slot.stamp.load(Ordering::Relaxed));
-        slot.last_interval.store(interval, Ordering::Relaxed);
+        let before = slot.intervals.load(Ordering::Relaxed);
+        let intervals = next_intervals(before, interval);
+        slot.intervals.store(intervals, Ordering::Relaxed);
         slot.reclaims.store(
             slot.reclaims.load(Ordering::Relaxed).wrapping_add(1),
             Ordering::Relaxed,
         );
     }
 
-    /// Takes back one [`SlotRef::note_reclaim`], but for the interval.
+    /// Takes back one [`SlotRef::note_reclaim`], but for the intervals.
     pub fn unnote_reclaim(&self) {
         let reclaims = &self.slot.reclaims;
         reclaims.store(

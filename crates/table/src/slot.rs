@@ -19,12 +19,24 @@ pub struct History {
     pub stamp_ticks: u32,
     /// How often it was reclaimed.
     pub reclaims: u32,
-    /// Ticks from its last offer before the last reclaim to that reclaim.
+    /// Ticks from its last offer before the last reclaim to that reclaim; what is longer than
+    /// [`INTERVAL_TICKS_MAX`] is remembered as that.
     pub last_interval_ticks: u32,
+    /// The interval before the last one, as above.
+    pub previous_interval_ticks: u32,
     /// What rebuilding it costs, in nanoseconds; 0 is unknown.
     pub rebuild_cost_ns: f32,
     /// The allocation priority (`D3DDDI_ALLOCATIONPRIORITY_*`, any value in between).
     pub priority: u32,
+}
+
+/// Longer intervals are remembered as this, in ticks.
+pub const INTERVAL_TICKS_MAX: u32 = (1 << 16) - 1;
+
+/// The word of the last two intervals after another one of so many ticks.
+#[inline]
+pub(crate) fn next_intervals(word: u32, interval_ticks: u32) -> u32 {
+    word << 16 | interval_ticks.min(INTERVAL_TICKS_MAX)
 }
 
 /// A zero is owed at the first lock: the allocation promised zeroes and its memory is warm.
@@ -45,7 +57,8 @@ pub struct Slot {
     pub(crate) flags: AtomicU16,
     pub(crate) stamp: AtomicU32,
     pub(crate) reclaims: AtomicU32,
-    pub(crate) last_interval: AtomicU32,
+    /// The last interval, and above it the one before.
+    pub(crate) intervals: AtomicU32,
     pub(crate) cost: AtomicU32,
     pub(crate) priority: AtomicU32,
     pub(crate) resource: AtomicU32,
@@ -72,7 +85,7 @@ impl Slot {
             flags: AtomicU16::new(0),
             stamp: AtomicU32::new(0),
             reclaims: AtomicU32::new(0),
-            last_interval: AtomicU32::new(0),
+            intervals: AtomicU32::new(0),
             cost: AtomicU32::new(0),
             priority: AtomicU32::new(0),
             resource: AtomicU32::new(0),
@@ -90,6 +103,13 @@ impl Slot {
         // SeqCst: a scan's look at a slot and an offer's look at the victim list must not miss
         // each other (see `SlotRef::offer`). On x86-64 it is the same load as Acquire.
         Word(self.state.load(crate::sync::Ordering::SeqCst))
+    }
+
+    /// Tells the allocations that have had this slot from each other.
+    #[inline]
+    #[must_use]
+    pub fn generation(&self) -> u16 {
+        self.generation.load(Relaxed)
     }
 
     /// The size its owner asked for, in bytes.
@@ -141,10 +161,12 @@ impl Slot {
     #[inline]
     #[must_use]
     pub fn history(&self) -> History {
+        let intervals = self.intervals.load(Relaxed);
         History {
             stamp_ticks: self.stamp.load(Relaxed),
             reclaims: self.reclaims.load(Relaxed),
-            last_interval_ticks: self.last_interval.load(Relaxed),
+            last_interval_ticks: intervals & INTERVAL_TICKS_MAX,
+            previous_interval_ticks: intervals >> 16,
             rebuild_cost_ns: f32::from_bits(self.cost.load(Relaxed)),
             priority: self.priority.load(Relaxed),
         }

@@ -185,7 +185,7 @@ impl Table {
         slot.flags.store(align | zero_owed, relaxed);
         slot.stamp.store(new.now_ticks, relaxed);
         slot.reclaims.store(0, relaxed);
-        slot.last_interval.store(0, relaxed);
+        slot.intervals.store(0, relaxed);
         slot.cost.store(new.rebuild_cost_ns.to_bits(), relaxed);
         slot.priority.store(new.priority, relaxed);
         slot.resource.store(new.resource, relaxed);
@@ -294,10 +294,17 @@ impl Table {
         free.resting += 1;
     }
 
+    /// One above the highest index that was ever used.
+    #[inline]
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.end.load(Ordering::Acquire)
+    }
+
     /// Calls `look` with every slot that was ever used, in order of index.
     #[inline]
     pub fn scan(&self, mut look: impl FnMut(SlotIndex, &Slot)) {
-        let end = self.end.load(Ordering::Acquire);
+        let end = self.end();
         let mut index = 0;
         while index < end {
             let Some(slots) = self.chunks.chunk(index >> CHUNK_BITS) else {

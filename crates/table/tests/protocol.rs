@@ -12,8 +12,8 @@ mod stress;
 use std::collections::HashMap;
 use stress::{Size, members};
 use vidmm_table::{
-    Class, Detached, Error, ExtentWord, FirstLock, Handle, Lock, MAX_ALLOCATIONS, New, OfferMode,
-    Offered, Reclaim, State, Table, Word,
+    Class, Detached, Error, ExtentWord, FirstLock, Handle, INTERVAL_TICKS_MAX, Lock,
+    MAX_ALLOCATIONS, New, OfferMode, Offered, Reclaim, State, Table, Word,
 };
 
 /// Other slots that are freed before a freed one is used again.
@@ -327,6 +327,13 @@ fn a_slot_remembers_through_a_discard() {
     let history = slot.history().unwrap();
     assert_eq!((history.stamp_ticks, history.last_interval_ticks), (10, 7));
     assert_eq!((history.reclaims, history.priority), (1, 5));
+    assert_eq!(history.previous_interval_ticks, 0);
+    slot.note_reclaim(13);
+    slot.note_offer(20);
+    slot.note_reclaim(19);
+    let history = slot.history().unwrap();
+    assert_eq!(history.last_interval_ticks, INTERVAL_TICKS_MAX, "-1");
+    assert_eq!(history.previous_interval_ticks, 3);
     table.destroy(handle).unwrap();
     assert_eq!(slot.history(), Err(Error::BadHandle));
 }

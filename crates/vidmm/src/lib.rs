@@ -80,11 +80,11 @@ pub use shared_guard::SharedGuard;
 pub use typed::{Committed, OfferBatchError, Offered, ReclaimBatchError, ReclaimError, Reclaimed};
 pub use vidmm_pool::{
     AgentMode, BATCH_MAX, BatchError, Candidate, Class, ClassBytes, DISCARDS_REMEMBERED, Discard,
-    EnvironmentError, Error, ForkMode, GlobalError, History, JoinMode, JoinOptions, Membership,
-    NewPoolError, Notice, OfferMode, OldestFirst, Outcome, PRIORITY_HIGH, PRIORITY_LOW,
-    PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL, Policy, PressureMode, Rank, Reason,
-    Recording, Resident, SharedError, State, Stats, StopReason, SubscriptionId, TraceOptions,
-    resident_of_process,
+    EnvironmentError, Error, ForkMode, GlobalError, History, JoinMode, JoinOptions, Learned,
+    Membership, NewPoolError, Notice, OfferMode, OldestFirst, Outcome, PRIORITY_HIGH, PRIORITY_LOW,
+    PRIORITY_MAXIMUM, PRIORITY_MINIMUM, PRIORITY_NORMAL, Past, Policy, PressureMode, Rank, Ranks,
+    Reason, Recording, Resident, SharedError, Sighting, Sightings, State, Stats, StopReason,
+    SubscriptionId, TraceOptions, Tuning, resident_of_process,
 };
 
 /// The example of the project's first page, run as a test.

@@ -99,10 +99,11 @@ impl Builder {
         self
     }
 
-    /// The rule by which victims of one class are chosen.
+    /// The rule by which victims of one class are chosen, instead of the one that learns what is
+    /// worth holding.
     #[must_use]
     pub fn policy(mut self, policy: Arc<dyn Policy>) -> Self {
-        self.options.policy = policy;
+        self.options.policy = Some(policy);
         self
     }
 
@@ -135,7 +136,8 @@ impl Pool {
 
     /// A builder with what the environment asks for: `VIDMM_BUDGET`, `VIDMM_POISON`,
     /// `VIDMM_DEBUG`, `VIDMM_FORK`, `VIDMM_PRESSURE`, `VIDMM_AGENT`, `VIDMM_COREDUMP`, `VIDMM_MODE`,
-    /// `VIDMM_SOCKET`, `XDG_RUNTIME_DIR`, `VIDMM_TRACE`.
+    /// `VIDMM_SOCKET`, `XDG_RUNTIME_DIR`, `VIDMM_POLICY`,
+    /// `VIDMM_TRACE`.
     ///
     /// # Errors
     /// A variable with a value that it cannot have.

@@ -58,6 +58,7 @@ fn empty_and_zero_leave_the_defaults() {
         ("VIDMM_PRESSURE", ""),
         ("VIDMM_AGENT", ""),
         ("VIDMM_COREDUMP", "0"),
+        ("VIDMM_POLICY", ""),
     ];
     alone_with(name, &variables, expect_defaults);
 }
@@ -147,7 +148,7 @@ fn coredump_is_heeded() {
 }
 
 /// Whatever is wrong, the message names the variable, what it holds and what it could hold.
-const WRONG: [(&str, &str, &str); 9] = [
+const WRONG: [(&str, &str, &str); 10] = [
     ("VIDMM_BUDGET", "lots", "256M"),
     ("VIDMM_BUDGET", "-5M", "256M"),
     ("VIDMM_BUDGET", "101%", "%"),
@@ -157,6 +158,7 @@ const WRONG: [(&str, &str, &str); 9] = [
     ("VIDMM_PRESSURE", "0ff", "off"),
     ("VIDMM_AGENT", "none", "off"),
     ("VIDMM_COREDUMP", "on", "1"),
+    ("VIDMM_POLICY", "lru", "oldest-first"),
 ];
 
 const WRONG_INDEX: &str = "TEST_WRONG_INDEX";

@@ -1,22 +1,19 @@
 //! What this process tells of itself: what it could give, by class and rank, and what it holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use vidmm_arena::{Extent, Kernel};
 use vidmm_machine::Reason;
-use vidmm_table::State;
+use vidmm_policy::{PLACES, Rank, Ranks};
+use vidmm_table::{Slot, State};
 use vidmm_wire::{ClassFigures, Discard, Figures, STEPS_MAX, Step, Supply};
 
 use crate::pool::Pool;
 use crate::room::positive;
 use crate::stats::{ClassBytes, Stats};
-use crate::victims::{Key, age, key_of, key_of_resource};
-
-/// Ranks are told apart by their distance from the highest, on a logarithmic scale with eight
-/// parts to a doubling: the first eight distances each have a place of their own.
-const PLACES: usize = 8 + 29 * 8;
+use crate::victims::{Key, age, candidate, key_of, key_of_resource};
 
 /// What is offered in one class, by rank.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,17 +23,10 @@ struct Place {
     idle_ms: u32,
 }
 
-fn place_of(rank: u32) -> usize {
-    let distance = u32::MAX - rank;
-    match distance.checked_ilog2() {
-        None | Some(0..=2) => distance as usize,
-        Some(log2) => (log2 as usize - 2) * 8 + (distance >> (log2 - 3) & 7) as usize,
-    }
-}
-
 /// A class's curve while it is made.
 #[derive(Debug, Clone)]
 struct Curve {
+    /// By place on the policy's scale.
     places: Vec<Place>,
     bytes: u64,
 }
@@ -49,8 +39,8 @@ impl Curve {
         }
     }
 
-    fn add(&mut self, rank: u32, bytes: u64, idle_ms: u32) {
-        let Some(place) = self.places.get_mut(place_of(rank)) else {
+    fn add(&mut self, rank: u32, place: usize, bytes: u64, idle_ms: u32) {
+        let Some(place) = self.places.get_mut(place) else {
             return;
         };
         place.idle_ms = match place.bytes {
@@ -68,7 +58,7 @@ impl Curve {
         let each = self.bytes.div_ceil(STEPS_MAX as u64);
         let mut steps: Vec<Step> = Vec::new();
         let mut is_full = true;
-        for place in self.places.iter().rev().filter(|place| place.bytes > 0) {
+        for place in self.places.iter().filter(|place| place.bytes > 0) {
             let bytes = match steps.last_mut() {
                 Some(last) if !is_full => {
                     last.rank = last.rank.max(place.highest_rank);
@@ -103,13 +93,19 @@ pub(super) struct Times {
     began: Instant,
     /// Ticks, and the milliseconds at which the clock had come to them; oldest first.
     points: Vec<(u32, u64)>,
+    /// What ranked the newest supplies, by their ticks: an order that names ranks means these.
+    told: VecDeque<(u32, Ranks)>,
 }
+
+/// An order that is older than so many supplies finds the ranks of now.
+const TOLD_MAX: usize = 8;
 
 impl Default for Times {
     fn default() -> Self {
         Times {
             began: Instant::now(),
             points: Vec::with_capacity(POINTS_MAX),
+            told: VecDeque::with_capacity(TOLD_MAX),
         }
     }
 }
@@ -167,6 +163,16 @@ impl<K: Kernel> Pool<K> {
         now_ticks
     }
 
+    /// What ranked the supply of that time.
+    pub(crate) fn told_ranks(&self, as_of_ticks: u32) -> Ranks {
+        let told = {
+            let times = self.link.times();
+            let told = times.told.iter().rev().find(|told| told.0 == as_of_ticks);
+            told.map(|(_, ranks)| ranks.clone())
+        };
+        told.unwrap_or_else(|| self.ranks(as_of_ticks))
+    }
+
     /// What could be given back, by a scan of the table.
     pub(super) fn offered_supply(&self) -> Supply {
         let mut supply = Supply {
@@ -181,19 +187,35 @@ impl<K: Kernel> Pool<K> {
         let mut curves = [Curve::new(), Curve::new(), Curve::new()];
         let mut groups: BTreeMap<u32, (Key, u64, u32)> = BTreeMap::new();
         let shared = self.look_at_shared();
-        let times = self.link.times();
-        let (now_ticks, now_ms) = (supply.as_of, times.now_ms());
-        for victim in &shared.victims {
-            let policy = self.policy.as_ref();
-            let (class, bytes) = (victim.class, victim.bytes);
-            let key = key_of_resource(class, &victim.slots, policy, now_ticks, bytes);
-            let youngest = victim.slots.iter().map(|slot| {
-                let stamp_ticks = slot.slot().history().stamp_ticks;
-                times.idle_ms(stamp_ticks, now_ticks, now_ms)
-            });
+        let now_ticks = supply.as_of;
+        let ranks = self.ranks(now_ticks);
+        let mut times = self.link.times();
+        if times.told.len() == TOLD_MAX {
+            times.told.pop_front();
+        }
+        times.told.push_back((now_ticks, ranks.clone()));
+        let (times, ranks) = (&*times, &ranks);
+        let now_ms = times.now_ms();
+        let idle_ms = |slot: &Slot, bytes| {
+            let stamp_ticks = slot.history().stamp_ticks;
+            let idle_ms = f64::from(times.idle_ms(stamp_ticks, now_ticks, now_ms));
+            let by = ranks.idle_factor(&candidate(slot, now_ticks, bytes));
+            // As much as fits.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let idle_ms = (idle_ms * f64::from(by)) as u32;
+            idle_ms
+        };
+        let mut add = |key: Key, bytes, idle_ms| {
+            let place = ranks.place(Rank(key.rank()));
             if let Some(curve) = curves.get_mut(key.class() as usize) {
-                curve.add(key.rank(), bytes, youngest.min().unwrap_or(0));
+                curve.add(key.rank(), place, bytes, idle_ms);
             }
+        };
+        for victim in &shared.victims {
+            let (class, bytes) = (victim.class, victim.bytes);
+            let key = key_of_resource(class, &victim.slots, ranks, now_ticks, bytes);
+            let youngest = victim.slots.iter().map(|slot| idle_ms(slot.slot(), bytes));
+            add(key, bytes, youngest.min().unwrap_or(0));
         }
         self.table.scan(|_, slot| {
             let word = slot.word();
@@ -205,8 +227,8 @@ impl<K: Kernel> Pool<K> {
                 return;
             }
             let bytes = self.arena.charge_bytes(extent);
-            let key = key_of(word, slot, self.policy.as_ref(), now_ticks, bytes);
-            let idle_ms = times.idle_ms(slot.history().stamp_ticks, now_ticks, now_ms);
+            let key = key_of(word, slot, ranks, now_ticks, bytes);
+            let idle_ms = idle_ms(slot, bytes);
             if slot.resource() != 0 {
                 // One victim, in the highest class of its members.
                 let (highest, sum, youngest_ms) =
@@ -214,15 +236,12 @@ impl<K: Kernel> Pool<K> {
                 *highest = (*highest).max(key);
                 *sum += bytes;
                 *youngest_ms = (*youngest_ms).min(idle_ms);
-            } else if let Some(curve) = curves.get_mut(key.class() as usize) {
-                curve.add(key.rank(), bytes, idle_ms);
+            } else {
+                add(key, bytes, idle_ms);
             }
         });
-        drop(times);
         for (key, bytes, idle_ms) in groups.into_values() {
-            if let Some(curve) = curves.get_mut(key.class() as usize) {
-                curve.add(key.rank(), bytes, idle_ms);
-            }
+            add(key, bytes, idle_ms);
         }
         supply.classes = curves.each_ref().map(Curve::steps);
         supply
@@ -301,24 +320,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_keep_the_order_of_ranks() {
-        let mut last = place_of(u32::MAX);
-        for distance in (1..4096).chain((12..32).flat_map(|log2| [1 << log2, (1 << log2) + 7])) {
-            let place = place_of(u32::MAX - distance);
-            assert!(
-                place >= last && place < PLACES,
-                "{distance}: {place} after {last}"
-            );
-            last = place;
-        }
-        assert_eq!(place_of(0), PLACES - 1);
-    }
-
-    #[test]
     fn a_curve_has_all_bytes_in_few_steps_of_rising_rank() {
         let mut curve = Curve::new();
         for n in 0..1000_u32 {
-            curve.add(u32::MAX - n * n, 4096 * u64::from(n % 7 + 1), n);
+            let rank = Rank(u32::MAX - n * n);
+            let place = vidmm_policy::Policy::place(&vidmm_policy::OldestFirst, rank);
+            curve.add(rank.0, place, 4096 * u64::from(n % 7 + 1), n);
         }
         let steps = curve.steps();
         assert!(steps.len() <= STEPS_MAX && steps.len() > STEPS_MAX / 2);
@@ -334,6 +341,7 @@ mod tests {
         let times = Times {
             began: Instant::now(),
             points: vec![(10, 100), (20, 200), (30, 300)],
+            ..Times::default()
         };
         let idle = |stamp| times.idle_ms(stamp, 35, 1000);
         assert_eq!(idle(9), 900);

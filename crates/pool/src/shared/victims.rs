@@ -74,7 +74,7 @@ impl<K: Kernel> Pool<K> {
             return 0;
         };
         let slots = self.slots_of(&local);
-        let key = victims.key_of_shared(found.class, &slots, self.policy.as_ref(), found.bytes);
+        let key = victims.key_of_shared(found.class, &slots, found.bytes);
         if !is_due(key) {
             return 0;
         }

@@ -8,8 +8,8 @@ use vidmm_contract as contract;
 use vidmm_contract::{Answer, Face, FaceFactory, Form, GroupName, Item, New, Refusal};
 use vidmm_machine::BudgetSpec;
 use vidmm_pool::{
-    AgentMode, Answers, BatchError, Error, GroupId, Handle, LinuxKernel, OfferMode, Outcome, Pool,
-    PoolOptions, PressureMode, Request,
+    AgentMode, Answers, BatchError, Error, GroupId, Handle, LinuxKernel, OfferMode, OldestFirst,
+    Outcome, Pool, PoolOptions, PressureMode, Request,
 };
 
 /// Pools of the engine with these options, but for the budget.
@@ -24,6 +24,8 @@ impl Engines {
             name: "the engine",
             options: PoolOptions {
                 pressure: PressureMode::Off,
+                // So that what goes first is known.
+                policy: Some(Arc::new(OldestFirst)),
                 ..PoolOptions::default()
             },
         }

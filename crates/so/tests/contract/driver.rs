@@ -72,6 +72,8 @@ impl FaceFactory for CAbi {
             }
         }
         variables.push(("VIDMM_PRESSURE".to_owned(), "off".to_owned()));
+        // So that what goes first is known.
+        variables.push(("VIDMM_POLICY".to_owned(), "oldest-first".to_owned()));
         let mut program = Program::start(&variables)?;
         let arenas = open(&mut program).map_err(|error| error.to_string())?;
         Ok(Box::new(CFace {

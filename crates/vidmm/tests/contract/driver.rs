@@ -3,9 +3,11 @@
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use vidmm::{
-    Allocation, BatchError, Error, Group, OfferMode, Outcome, Pool, PressureMode, ReadGuard,
+    Allocation, BatchError, Error, Group, OfferMode, OldestFirst, Outcome, Pool, PressureMode,
+    ReadGuard,
 };
 use vidmm_contract as contract;
 use vidmm_contract::{Answer, Face, FaceFactory, Form, GroupName, Item, New, Refusal};
@@ -19,7 +21,10 @@ impl FaceFactory for RustApi {
     }
 
     fn face(&mut self, budget_bytes: u64) -> Result<Box<dyn Face>, String> {
-        let builder = Pool::builder().pressure(PressureMode::Off);
+        // So that what goes first is known.
+        let builder = Pool::builder()
+            .pressure(PressureMode::Off)
+            .policy(Arc::new(OldestFirst));
         let pool = builder.budget_bytes(budget_bytes).build();
         let other = Pool::builder().pressure(PressureMode::Off);
         let other = other.budget_bytes(1 << 20).build();

@@ -1,8 +1,11 @@
 //! Runs a program on a pool and on the model side by side.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use vidmm::{AgentMode, Allocation, Error, Group, OfferMode, Outcome, Pool, PressureMode, State};
+use vidmm::{
+    AgentMode, Allocation, Error, Group, OfferMode, OldestFirst, Outcome, Pool, PressureMode, State,
+};
 use vidmm_contract::Pattern;
 
 use crate::oracle::{Content, Due, Is, Known, Oracle};
@@ -25,14 +28,17 @@ pub(crate) struct Machine {
     names: u64,
 }
 
-fn pool(budget_bytes: u64) -> Pool {
+fn pool(budget_bytes: u64, oldest_first: bool) -> Pool {
     // The host runs the agent, and does not: so nothing happens between two calls.
-    Pool::builder()
+    let builder = Pool::builder()
         .pressure(PressureMode::Off)
         .agent(AgentMode::Host)
-        .budget_bytes(budget_bytes)
-        .build()
-        .unwrap()
+        .budget_bytes(budget_bytes);
+    let builder = match oldest_first {
+        true => builder.policy(Arc::new(OldestFirst)),
+        false => builder,
+    };
+    builder.build().unwrap()
 }
 
 /// What an allocation of this size is charged: pages, and for the sizes that programs have, the
@@ -42,14 +48,17 @@ fn charge_of(size: usize) -> u64 {
 }
 
 impl Machine {
-    pub(crate) fn new(budget_bytes: u64) -> Self {
+    /// With the policy of which the order is known, or with the one that learns.
+    pub(crate) fn new(budget_bytes: u64, oldest_first: bool) -> Self {
+        let wrong = pool(1 << 20, oldest_first);
         Machine {
-            wrong: pool(1 << 20).options().allocate_shared(1).unwrap(),
-            pool: pool(budget_bytes),
+            wrong: wrong.options().allocate_shared(1).unwrap(),
+            pool: pool(budget_bytes, oldest_first),
             places: Vec::new(),
             groups: BTreeMap::new(),
             oracle: Oracle {
                 budget_bytes,
+                oldest_first,
                 items: Vec::new(),
             },
             names: 0,

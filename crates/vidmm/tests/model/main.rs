@@ -33,8 +33,9 @@ proptest! {
     fn one_thread_does_as_the_model_says(
         budget_bytes in programs::budget().prop_map(|bytes| bytes.max(1)),
         program in programs::program(),
+        oldest_first in any::<bool>(),
     ) {
-        Machine::new(budget_bytes).run(&program);
+        Machine::new(budget_bytes, oldest_first).run(&program);
     }
 }
 

@@ -57,6 +57,8 @@ struct Victim {
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     pub(crate) budget_bytes: u64,
+    /// Whether that is the rule within a class.
+    pub(crate) oldest_first: bool,
     pub(crate) items: Vec<Known>,
 }
 
@@ -194,7 +196,9 @@ impl Oracle {
         for gone in &gone {
             for left in &left {
                 assert!(gone.class <= left.class, "{gone:?} went before {left:?}");
-                if let (Some(gone_at), Some(left_at)) = (gone.stamp, left.stamp) {
+                if let (Some(gone_at), Some(left_at)) = (gone.stamp, left.stamp)
+                    && self.oldest_first
+                {
                     let in_order = gone.class < left.class || gone_at <= left_at;
                     assert!(in_order, "{gone:?} went before {left:?}");
                 }
