@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 /// Only what the programs do themselves discards anything.
 const QUIET: (&str, &str) = ("VIDMM_PRESSURE", "off");
+/// The rule of which the order within a class is known.
+const OLDEST_FIRST: (&str, &str) = ("VIDMM_POLICY", "oldest-first");
 
 /// Calls that must be refused, by program: at least so many are tried, so that a table cannot shrink
 /// unseen.
@@ -180,7 +182,7 @@ fn clean_under_the_address_and_undefined_behaviour_sanitizers() {
     wrong_calls(&SANITIZED);
     for name in ["decisions", "knobs", "shared"] {
         if let Some(program) = Program::new(name, &SANITIZED) {
-            program.run(&[], &[QUIET]);
+            program.run(&[], &[QUIET, OLDEST_FIRST]);
         }
     }
     if let Some(program) = Program::new("documented_case", &SANITIZED) {

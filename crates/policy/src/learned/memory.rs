@@ -3,7 +3,7 @@
 
 use super::Tuning;
 use super::groups::Group;
-use super::model::Model;
+use super::model::{Model, fallen};
 use crate::{Sighting, Sightings};
 
 /// Of reclaims between two looks, so many are counted at most.
@@ -152,7 +152,8 @@ impl Memory {
         let last_look = std::mem::replace(&mut self.last_look_ticks, now_ticks);
         let passed = now_ticks.wrapping_sub(last_look);
         let allocations = f64::from(self.live.max(1)) * f64::from(1_u32 << self.level);
-        model.fade(0.5_f64.powf(f64::from(passed) / (tuning.half_life * allocations)));
+        let half_lives = f64::from(passed) / (tuning.half_life * allocations);
+        model.fade(fallen(half_lives * std::f64::consts::LN_2));
         self.live = 0;
         (self.cost_ns, self.cost_bytes) = (0.0, 0.0);
         let time = Time {
