@@ -6,10 +6,7 @@ mod common;
 use common::{Language, compile, run};
 
 /// Deterministic: only what the programs do themselves discards anything, in an order that is known.
-const QUIET: [(&str, &str); 2] = [
-    ("VIDMM_PRESSURE", "off"),
-    ("VIDMM_POLICY", "oldest-first"),
-];
+const QUIET: [(&str, &str); 2] = [("VIDMM_PRESSURE", "off"), ("VIDMM_POLICY", "oldest-first")];
 
 /// Those of the decisions that touch a function of the library. The others are about functions that
 /// it does not have: 8, 9, 17, 20, 22.

@@ -2,6 +2,8 @@
 //!
 //! Computed from the plan and each file's one reference time; nothing is unpacked here.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use crate::demo::plan::Plan;
@@ -68,6 +70,50 @@ pub(crate) fn even_split_lru(plan: &Plan, costs: &[Cost], budget_bytes: u64) -> 
     }
 }
 
+/// The same pool with a plain rule: all workers' files under the one budget, a worker's copy of a file
+/// for itself, scanned-in files first as in the run, and then what was not used for longest.
+pub(crate) fn lru(plan: &Plan, costs: &[Cost], budget_bytes: u64) -> Baseline {
+    // Numbers for what is read at all: all files of all workers could be far more.
+    let mut keys: HashMap<(u16, u32), usize> = HashMap::new();
+    for access in &plan.accesses {
+        let next = keys.len();
+        keys.entry((access.worker, access.file)).or_insert(next);
+    }
+    // What a scan brought in, and the rest: what is offered LOW and NORMAL.
+    let mut low = Lru::new(keys.len(), budget_bytes);
+    let mut normal = Lru::new(keys.len(), budget_bytes);
+    let (mut rebuild_ns, mut peak_bytes) = (0_u64, 0_u64);
+    for access in &plan.accesses {
+        let cost = costs[access.file as usize];
+        let key = keys[&(access.worker, access.file)];
+        let was_there = low.remove(key) | normal.remove(key);
+        if !was_there {
+            rebuild_ns = rebuild_ns.saturating_add(cost.unpack_ns);
+        }
+        if cost.unpacked_bytes > budget_bytes {
+            continue;
+        }
+        while low.used_bytes() + normal.used_bytes() > budget_bytes - cost.unpacked_bytes {
+            match low.used_bytes() {
+                0 => normal.drop_oldest(),
+                _ => low.drop_oldest(),
+            }
+        }
+        // Found again, it has shown that it is worth NORMAL.
+        let class = match access.scan && !was_there {
+            true => &mut low,
+            false => &mut normal,
+        };
+        class.access(key, cost.unpacked_bytes);
+        peak_bytes = peak_bytes.max(low.used_bytes() + normal.used_bytes());
+    }
+    Baseline {
+        name: "lru",
+        rebuild_ns,
+        peak_bytes,
+    }
+}
+
 /// A cache of keys `0..keys` bounded by bytes, which drops the least recently used first.
 /// A doubly linked list in arrays; the last place is the list's head.
 #[derive(Debug)]
@@ -114,6 +160,16 @@ impl Lru {
         false
     }
 
+    /// Takes `key` out; tells whether it was inside.
+    pub(crate) fn remove(&mut self, key: usize) -> bool {
+        let Some(size_bytes) = self.sizes_bytes[key].take() else {
+            return false;
+        };
+        self.unlink(key);
+        self.used_bytes -= size_bytes;
+        true
+    }
+
     fn head(&self) -> usize {
         self.sizes_bytes.len()
     }
@@ -121,8 +177,7 @@ impl Lru {
     fn drop_oldest(&mut self) {
         // Walking towards the newer ones from the head begins at the oldest.
         let oldest = self.newer[self.head()];
-        self.unlink(oldest);
-        self.used_bytes -= self.sizes_bytes[oldest].take().unwrap_or(0);
+        self.remove(oldest);
     }
 
     fn unlink(&mut self, key: usize) {
@@ -200,6 +255,47 @@ mod tests {
             assert_eq!(
                 (got.rebuild_ns, got.peak_bytes),
                 (rebuild_ns, peak_bytes),
+                "seed {seed}"
+            );
+            assert!(got.peak_bytes <= budget_bytes);
+        }
+    }
+
+    /// The plain rule as one would write it first: a list of what is there, newest last.
+    fn naive_pool(plan: &Plan, costs: &[Cost], budget_bytes: u64) -> u64 {
+        let mut there: Vec<(bool, (u16, u32))> = Vec::new();
+        let size = |key: &(u16, u32)| costs[key.1 as usize].unpacked_bytes;
+        let mut rebuild_ns = 0;
+        for access in &plan.accesses {
+            let key = (access.worker, access.file);
+            let place = there.iter().position(|(_, other)| *other == key);
+            match place {
+                Some(place) => drop(there.remove(place)),
+                None => rebuild_ns += costs[access.file as usize].unpack_ns,
+            }
+            if size(&key) > budget_bytes {
+                continue;
+            }
+            while there.iter().map(|(_, key)| size(key)).sum::<u64>() + size(&key) > budget_bytes {
+                let scanned = there.iter().position(|(scanned, _)| *scanned);
+                there.remove(scanned.unwrap_or(0));
+            }
+            there.push((access.scan && place.is_none(), key));
+        }
+        rebuild_ns
+    }
+
+    #[test]
+    fn a_plain_pool_agrees_with_a_naive_one() {
+        let mut random = Pcg64::new(12, 5);
+        for seed in 0..20 {
+            let costs = costs(&mut random, 40);
+            let plan = Plan::new(seed, 4, 2_000, costs.len());
+            let budget_bytes = 500 + 1_000 * seed;
+            let got = lru(&plan, &costs, budget_bytes);
+            assert_eq!(
+                got.rebuild_ns,
+                naive_pool(&plan, &costs, budget_bytes),
                 "seed {seed}"
             );
             assert!(got.peak_bytes <= budget_bytes);

@@ -296,6 +296,7 @@ fn report_of(
         baselines: vec![
             baseline::none(&shared.plan, &costs),
             baseline::even_split_lru(&shared.plan, &costs, budget_bytes),
+            baseline::lru(&shared.plan, &costs, budget_bytes),
         ],
         seed: 0,
         workers: size_u64(shared.plan.workers),
