@@ -199,7 +199,7 @@ fn name_of(baseline: &Baseline) -> &'static str {
     match baseline.name {
         "none" => "no cache: unpack every time",
         "even_split_lru" => "an equal part of the budget for each worker, as a private LRU cache",
-        "lru" => "the same pool for all workers, least recently used first",
+        "lru" => "one pool for all workers with no cost of sharing, least recently used first",
         other => other,
     }
 }
