@@ -195,6 +195,7 @@ impl<K: Kernel> Pool<K> {
             return Err(Error::LeftOut);
         }
         self.tend_recording(&inside);
+        self.tend_policy(&inside);
         Ok(inside)
     }
 
@@ -290,7 +291,7 @@ impl<K: Kernel> Pool<K> {
             rebuild_cost_ns: request.rebuild_cost_ns,
             resource: 0,
             device: request.device,
-            now_ticks: self.tick(),
+            now_ticks: self.signals.tick(),
         };
         let made = match request.group {
             None => self.table.create(&new).map_err(Error::from),
@@ -524,7 +525,7 @@ impl<K: Kernel> Pool<K> {
     }
 
     pub(crate) fn note_discarded_reclaim(&self, slot: &SlotRef<'_>) {
-        slot.note_reclaim(self.tick());
+        slot.note_reclaim(self.signals.tick());
         self.record(Kind::ReclaimDiscarded, *slot);
         Counters::add(&self.counters.reclaims_discarded, 1);
     }

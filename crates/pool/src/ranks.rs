@@ -7,6 +7,7 @@ use vidmm_arena::Kernel;
 use vidmm_policy::{Past, Ranks, Sighting, Sightings};
 use vidmm_table::{History, SlotIndex, State, Table};
 
+use crate::gate::Inside;
 use crate::pool::Pool;
 
 /// The table as a policy sees it.
@@ -48,16 +49,18 @@ pub(crate) fn past_of(history: &History) -> Past {
 }
 
 impl<K: Kernel> Pool<K> {
-    /// Ticks the miss clock for a miss, and lets the policy look at the table if it is time.
-    pub(crate) fn tick(&self) -> u32 {
-        let now_ticks = self.signals.tick();
+    /// At the beginning of slow calls: lets the policy look at the table if it is time. Inside the
+    /// gate, as all that may wait for what a policy locks: no child is made meanwhile, in which
+    /// nobody would unlock it.
+    #[inline]
+    pub(crate) fn tend_policy(&self, _inside: &Inside<'_>) {
+        let now_ticks = self.signals.now_ticks();
         if self.policy.wants_to_look(now_ticks) {
             self.policy.look(now_ticks, &Shown(&self.table));
         }
-        now_ticks
     }
 
-    /// What the policy knows now, for a list.
+    /// What the policy knows now, for a list. Inside the gate.
     pub(crate) fn ranks(&self, now_ticks: u32) -> Ranks {
         let known = self.policy.snapshot(now_ticks, &Shown(&self.table));
         known.unwrap_or_else(|| Arc::clone(&self.policy).into())
