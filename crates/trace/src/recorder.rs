@@ -411,7 +411,10 @@ mod tests {
         for round in 0..3 {
             for count in 0..7 {
                 std::thread::scope(|scope| {
-                    scope.spawn(|| (0..count).for_each(|n| recorder.record(event(n))));
+                    let thread = scope.spawn(|| (0..count).for_each(|n| recorder.record(event(n))));
+                    // The scope's own end does not wait for the thread's destructors, which close
+                    // its ring.
+                    thread.join().unwrap();
                 });
             }
             if round == 1 {
