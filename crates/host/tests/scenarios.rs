@@ -86,9 +86,10 @@ impl Program {
             .random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        let even = (self.random >> 33) as f64 / f64::from(1_u32 << 31);
-        let tile = (even * even * self.tiles.len() as f64) as usize;
-        self.access(tile.min(self.tiles.len() - 1));
+        // Of 2^31; squared, so that the low ones are more.
+        let even = self.random >> 33;
+        let place = (((even * even) >> 31) * self.tiles.len() as u64) >> 31;
+        self.access(usize::try_from(place).expect("below the number of tiles"));
     }
 }
 

@@ -352,7 +352,7 @@ impl<K: Kernel> Pool<K> {
         };
         let seen = reclaimer.victims.scan(
             &self.table,
-            ranks,
+            &ranks,
             now_ticks,
             list_bytes,
             |extent| self.arena.charge_bytes(extent),

@@ -199,7 +199,7 @@ impl Victims {
     pub(crate) fn scan(
         &mut self,
         table: &Table,
-        ranks: Ranks,
+        ranks: &Ranks,
         now_ticks: u32,
         wanted_bytes: u64,
         charge_bytes: impl Fn(Extent) -> u64,
@@ -209,7 +209,6 @@ impl Victims {
         self.groups.clear();
         self.now_ticks = now_ticks;
         self.ranks = ranks.clone();
-        let ranks = &ranks;
         let mut seen = Seen::default();
         // Above any that a victim can have.
         self.class = Class::Auto;

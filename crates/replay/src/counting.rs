@@ -74,7 +74,7 @@ pub fn replay(
 ) -> Misses {
     let mut misses = Misses::default();
     for (done, request) in requests.iter().enumerate() {
-        if done % 65_536 == 0 {
+        if done.is_multiple_of(65_536) {
             every(done);
         }
         let outcome = if request.size_bytes > size_bytes {

@@ -33,7 +33,7 @@ pub(super) fn begin_of(bucket: usize) -> f64 {
     match bucket {
         0 => 0.0,
         _ => {
-            let (log2, upper) = (bucket.div_ceil(2), bucket % 2 == 0);
+            let (log2, upper) = (bucket.div_ceil(2), bucket.is_multiple_of(2));
             let begin = 1_u64 << log2;
             let begin = if upper { begin + begin / 2 } else { begin };
             // At most 2^32.
