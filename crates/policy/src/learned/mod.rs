@@ -72,7 +72,7 @@ impl Learned {
     pub fn new(tuning: Tuning) -> Self {
         let model = Model::new();
         let knows = Arc::new(Snapshot {
-            indices: model.fit(&tuning, 1e9),
+            indices: model.fit(&tuning),
             bytes_per_ns: 0.0,
         });
         Learned {
@@ -126,7 +126,7 @@ impl Learner {
         let enough = u64::from(FIT_TICKS.max(self.memory.end() / 256));
         if self.is_stale && self.since_fit_ticks >= enough.min(self.ticks / 8) {
             self.knows = Arc::new(Snapshot {
-                indices: self.model.fit(&self.tuning, f64::from(self.memory.end())),
+                indices: self.model.fit(&self.tuning),
                 bytes_per_ns: self.memory.bytes_per_ns(),
             });
             self.is_stale = false;

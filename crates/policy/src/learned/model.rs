@@ -102,10 +102,7 @@ impl Model {
     }
 
     /// The index of every group by age, from all that was seen.
-    pub(super) fn fit(&self, tuning: &Tuning, n: f64) -> Indices {
-        let env = |n: &str, d: f64| -> f64 { std::env::var(n).map_or(d, |v| v.parse().unwrap()) };
-        let (bump, from, to) = (env("BUMP", 1.0), env("BF", 0.5), env("BT", 2.0));
-        let low = env("LOW", 1.0);
+    pub(super) fn fit(&self, tuning: &Tuning) -> Indices {
         let mut all = Tally::EMPTY;
         let mut coarse: Vec<Option<Tally>> = vec![None; COARSES];
         let mut middle: Vec<Option<Tally>> = vec![None; MIDDLES];
@@ -118,9 +115,7 @@ impl Model {
         // Assumed of ages at which little was seen: a hazard that falls as the inverse of the age,
         // which makes the index do so, too, and the rank least recently used.
         let base: ByAge = std::array::from_fn(|age| {
-            let mut assumed = tuning.prior_chance / HALF_A_DOUBLING / middle_of(age);
-            let r = middle_of(age) / n.max(1.0);
-            if r >= from && r < to { assumed *= bump; } else if r < from { assumed *= low; }
+            let assumed = tuning.prior_chance / HALF_A_DOUBLING / middle_of(age);
             let weight = self.widths[age] * tuning.prior_at_risk;
             (all.reclaims[age] + assumed * weight) / (all.ticks[age] + weight)
         });
@@ -130,33 +125,6 @@ impl Model {
                 (tally.reclaims[age] + parent[age] * weight) / (tally.ticks[age] + weight)
             })
         };
-        const D: usize = BUCKETS + 40;
-        let env = |n: &str, d: f64| -> f64 { std::env::var(n).map_or(d, |v| v.parse().unwrap()) };
-        let (ee, cc, nw) = (env("EE", 0.0), env("CC", 3.0), env("NW", 1.0));
-        let wr = env("WR", 40.0);
-        let wc = env("WC", 40.0);
-        // by count (6 = all)
-        let mut rel = vec![[(0.0_f64, 0.0_f64, 0.0_f64); D]; 7];
-        for (group, tally) in self.seen() {
-            if group.index() == 0 { continue; }
-            let c = ((group.index() - 1) / 17) % 6;
-            let k = (group.index() - 1) % 17;
-            for age in 0..BUCKETS {
-                let d = age + 36 - 2 * k;
-                let exposure = tally.ticks[age] / middle_of(age);
-                for r in [c, 6] {
-                    rel[r][d].0 += tally.reclaims[age];
-                    rel[r][d].1 += exposure;
-                }
-            }
-        }
-        // dimensionless: chance per e-fold of age
-        let base_at = tuning.prior_chance / HALF_A_DOUBLING;
-        let unit = HALF_A_DOUBLING;
-        for d in 0..D { let (r, e, _) = rel[6][d]; rel[6][d].2 = (r + base_at * wr * unit) / (e + wr * unit); }
-        for c in 0..6 { for d in 0..D { let (r, e, _) = rel[c][d]; let p = rel[6][d].2 * (([1.25f64,1.5,1.75,2.0,2.5,3.0][c]).powf(ee)); rel[c][d].2 = (r + p * wc * unit) / (e + wc * unit); } }
-        let use_rel = env("REL", 1.0);
-        let relative = |c: usize, k: usize| -> ByAge { std::array::from_fn(|age| rel[c][age + 36 - 2 * k].2 / middle_of(age)) };
         let mut indices = Indices {
             numbers: Vec::new(),
             row_of: Vec::new(),
@@ -164,13 +132,8 @@ impl Model {
         let global = indices.push(&base, &self.widths);
         let coarse: Vec<Option<(ByAge, u16)>> = coarse
             .into_iter()
-            .enumerate()
-            .map(|(place, tally)| {
-                let hazards = if place == 0 { towards(&base.map(|b| b * nw), &tally?) } else if use_rel == 0.0 || use_rel == 3.0 { towards(&base, &tally?) } else if use_rel >= 4.0 {
-                    let r = relative(6, place - 1);
-                    let mixed: ByAge = std::array::from_fn(|age| if use_rel == 5.0 { (r[age] + base[age]) / 2.0 } else { (r[age] * base[age]).sqrt() });
-                    towards(&mixed, &tally?)
-                } else { towards(&relative(6, place - 1), &tally?) };
+            .map(|tally| {
+                let hazards = towards(&base, &tally?);
                 Some((hazards, indices.push(&hazards, &self.widths)))
             })
             .collect();
@@ -181,10 +144,7 @@ impl Model {
             if let (None, Some(tally), Some((parent, _))) =
                 (&middle_rows[place], &middle[place], &coarse[group.coarse()])
             {
-                let hazards = if place == 0 || use_rel < 2.0 { towards(parent, tally) } else {
-                    let (c, k) = ((place - 1) / 17, (place - 1) % 17);
-                    let scaled: ByAge = std::array::from_fn(|age| { let d = age + 36 - 2 * k; parent[age] * rel[c][d].2 / rel[6][d].2 });
-                    towards(&scaled, tally) };
+                let hazards = towards(parent, tally);
                 middle_rows[place] = Some((hazards, indices.push(&hazards, &self.widths)));
             }
         }
@@ -386,7 +346,7 @@ mod tests {
             model.waited(Group::NEW, 0, 1000);
             model.reclaimed(Group::NEW, 1000);
         }
-        let indices = model.fit(&Tuning::default(), 1e9);
+        let indices = model.fit(&Tuning::default());
         let at = |age| indices.of(Group::NEW, age);
         assert!(at(10) < at(300) && at(300) < at(600) && at(600) < at(1000));
         // Just offered, it is worth one reclaim in a thousand ticks.
