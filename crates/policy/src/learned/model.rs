@@ -226,6 +226,12 @@ struct Stretch {
 }
 
 impl Stretch {
+    const NONE: Stretch = Stretch {
+        reclaims: 0.0,
+        ticks: 0.0,
+        survives: 1.0,
+    };
+
     fn new(hazard: f64, width_ticks: f64) -> Self {
         let survives = fallen(hazard * width_ticks);
         let reclaims = 1.0 - survives;
@@ -267,10 +273,11 @@ fn gittins(hazards: &ByAge, widths: &ByAge) -> ByAge {
     let mut indices = [0.0; BUCKETS];
     // The best stretches from the next bucket on, the nearest last; each is better than what
     // follows it.
-    let mut ahead: Vec<Stretch> = Vec::with_capacity(BUCKETS);
+    let mut ahead = [Stretch::NONE; BUCKETS];
+    let mut count = 0;
     for age in (0..BUCKETS).rev() {
         let mut from_the_middle = Stretch::new(hazards[age], widths[age] / 2.0);
-        for next in ahead.iter().rev() {
+        for next in ahead[..count].iter().rev() {
             if next.index() <= from_the_middle.index() {
                 break;
             }
@@ -278,14 +285,12 @@ fn gittins(hazards: &ByAge, widths: &ByAge) -> ByAge {
         }
         indices[age] = from_the_middle.index();
         let mut whole = Stretch::new(hazards[age], widths[age]);
-        while let Some(next) = ahead.last() {
-            if next.index() <= whole.index() {
-                break;
-            }
-            whole = whole.then(*next);
-            ahead.pop();
+        while count > 0 && ahead[count - 1].index() > whole.index() {
+            count -= 1;
+            whole = whole.then(ahead[count]);
         }
-        ahead.push(whole);
+        ahead[count] = whole;
+        count += 1;
     }
     indices
 }
