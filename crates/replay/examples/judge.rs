@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use vidmm_policy::Tuning;
-use vidmm_replay::{Future, Online, Requests, Vidmm, belady, replay};
+use vidmm_replay::{Future, Misses, Online, Requests, Vidmm, belady, replay};
 
 const PERCENTS: [u64; 4] = [1, 5, 10, 30];
 const OURS: &str = "vidmm";
@@ -43,10 +43,11 @@ impl Trace {
     fn size_bytes(&self, percent: u64) -> u64 {
         (self.requests.footprint_bytes() / 100 * percent).max(1)
     }
+}
 
-    fn missed(&self, misses: &vidmm_replay::Misses) -> f64 {
-        misses.cost_ratio().unwrap_or_else(|| misses.byte_ratio())
-    }
+/// What counts: costs, or bytes where the trace has no costs.
+fn missed(misses: &Misses) -> f64 {
+    misses.cost_ratio().unwrap_or_else(|| misses.byte_ratio())
 }
 
 /// All results of `count` jobs, in order, by all cores.
@@ -81,23 +82,23 @@ fn compare(traces: &[Trace]) {
     let policies: Vec<Online> = Online::all().collect();
     let cells = traces.len() * PERCENTS.len();
     // Belady is the last row.
-    let missed = all((policies.len() + 1) * cells, |job| {
+    let ratios = all((policies.len() + 1) * cells, |job| {
         let trace = &traces[job % cells / PERCENTS.len()];
         let size_bytes = trace.size_bytes(PERCENTS[job % PERCENTS.len()]);
         match policies.get(job / cells) {
             Some(policy) => {
                 let objects = trace.requests.objects();
                 let mut cache = policy.build(size_bytes, objects, SEED);
-                trace.missed(&replay(&trace.requests, size_bytes, &mut *cache, |_| ()))
+                missed(&replay(&trace.requests, size_bytes, &mut *cache, |_| ()))
             }
             None => {
                 let future = Future::of(&trace.requests);
                 let least = belady(&trace.requests, &future, size_bytes).least;
-                trace.missed(&least)
+                missed(&least)
             }
         }
     });
-    let at = |policy: usize, cell: usize| missed[policy * cells + cell];
+    let at = |policy: usize, cell: usize| ratios[policy * cells + cell];
     let ours = place(&policies, OURS);
     let peers: Vec<usize> = (0..policies.len()).filter(|&p| p != ours).collect();
     let best = |cell: usize| {
@@ -189,16 +190,16 @@ fn tunings() -> Vec<Tuning> {
 fn leave_one_out(traces: &[Trace]) {
     let tunings = tunings();
     let cells = traces.len() * PERCENTS.len();
-    let missed = all(tunings.len() * cells, |job| {
+    let ratios = all(tunings.len() * cells, |job| {
         let trace = &traces[job % cells / PERCENTS.len()];
         let size_bytes = trace.size_bytes(PERCENTS[job % PERCENTS.len()]);
         let mut cache = Vidmm::with(size_bytes, tunings[job / cells]);
-        trace.missed(&replay(&trace.requests, size_bytes, &mut cache, |_| ()))
+        missed(&replay(&trace.requests, size_bytes, &mut cache, |_| ()))
     });
     // The average over the sizes of a trace.
     let at = |tuning: usize, trace: usize| {
         let first = tuning * cells + trace * PERCENTS.len();
-        missed[first..first + PERCENTS.len()].iter().sum::<f64>() / PERCENTS.len() as f64
+        ratios[first..first + PERCENTS.len()].iter().sum::<f64>() / PERCENTS.len() as f64
     };
     // With each trace's figures as parts of its best one, so that none counts for more.
     let least = |trace: usize| {

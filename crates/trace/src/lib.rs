@@ -1,7 +1,7 @@
 //! What happens to allocations, as events, and the recorder that writes them down.
 //!
 //! **Owns:** the event, the rings that threads put events into, the spool file that a recorder
-//! writes and its layout (`docs/trace.md`).
+//! writes and its layout (`spool.rs`).
 //!
 //! **Must not know:** tables, pools, policies, other formats of traces. An allocation is a number
 //! here, a class a digit.

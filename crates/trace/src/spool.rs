@@ -2,7 +2,7 @@
 //!
 //! A header, a status that is written in place, then frames until the end of the file. All numbers
 //! are little-endian. Each part has a checksum (CRC-32, IEEE) of its own, so that a file that was
-//! cut anywhere is good up to the cut. `docs/trace.md` has it as a table.
+//! cut anywhere is good up to the cut.
 
 use crate::event::EVENT_BYTES;
 

@@ -16,7 +16,7 @@ use vidmm::{
 };
 use vidmm_tracefile::{End, Kind, Recorded, Spool, merge};
 
-/// The room for events of one thread (`docs/trace.md`).
+/// The room for events of one thread (`vidmm_trace::RING_EVENTS`).
 const RING_EVENTS: u64 = 8192;
 
 fn traced(directory: &Path, budget_bytes: u64) -> vidmm::Builder {
