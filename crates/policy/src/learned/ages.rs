@@ -3,6 +3,12 @@
 /// So many buckets hold every age.
 pub(super) const BUCKETS: usize = 63;
 
+/// A number for each bucket.
+pub(super) type ByAge = [f64; BUCKETS];
+
+/// The natural logarithm of the ratio of the ages at the ends of a bucket.
+pub(super) const LOG_WIDTH: f64 = std::f64::consts::LN_2 / 2.0;
+
 /// The bucket of an age, in ticks.
 #[inline]
 pub(super) fn bucket_of(age_ticks: u32) -> usize {

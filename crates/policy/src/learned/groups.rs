@@ -3,18 +3,14 @@
 use crate::Past;
 
 /// Binary digits of an interval: 0 to 16.
-const INTERVALS: usize = 17;
+pub(super) const INTERVALS: usize = 17;
 /// How often reclaimed: 1, 2, 3-4, 5-9, 10-29, more often.
-const COUNTS: usize = 6;
+pub(super) const COUNTS: usize = 6;
 /// How the interval before the last one compares: like it, much shorter, much longer.
 const RELATIONS: usize = 3;
 
 /// Never reclaimed, or one of each of the above.
 pub(super) const GROUPS: usize = 1 + RELATIONS * COUNTS * INTERVALS;
-/// The same without the relation.
-pub(super) const MIDDLES: usize = 1 + COUNTS * INTERVALS;
-/// The same with the last interval only.
-pub(super) const COARSES: usize = 1 + INTERVALS;
 
 /// A group of allocations with a like past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +45,11 @@ impl Group {
             3.. => 2,
             _ => 0,
         };
-        let index = 1 + (relation * COUNTS + count) * INTERVALS + usize::from(last_bits);
+        Group::at(relation, count, usize::from(last_bits))
+    }
+
+    fn at(relation: usize, count: usize, interval: usize) -> Self {
+        let index = 1 + (relation * COUNTS + count) * INTERVALS + interval;
         // Below GROUPS.
         #[allow(clippy::cast_possible_truncation)]
         let index = index as u16;
@@ -60,18 +60,9 @@ impl Group {
         usize::from(self.0)
     }
 
-    pub(super) fn middle(self) -> usize {
-        match self.index().checked_sub(1) {
-            None => 0,
-            Some(index) => 1 + index % (COUNTS * INTERVALS),
-        }
-    }
-
-    pub(super) fn coarse(self) -> usize {
-        match self.index().checked_sub(1) {
-            None => 0,
-            Some(index) => 1 + index % INTERVALS,
-        }
+    /// The groups of what was reclaimed as often and had a last interval as long, by steps of each.
+    pub(super) fn alike(count: usize, interval: usize) -> [Group; RELATIONS] {
+        std::array::from_fn(|relation| Group::at(relation, count, interval))
     }
 }
 
@@ -81,13 +72,4 @@ fn bits(interval_ticks: u32) -> u8 {
     #[allow(clippy::cast_possible_truncation)]
     let bits = (u32::BITS - interval_ticks.leading_zeros()).min(16) as u8;
     bits
-}
-
-impl Group {
-    /// All groups, in order of index.
-    pub(super) fn all() -> impl Iterator<Item = Group> {
-        // Few.
-        #[allow(clippy::cast_possible_truncation)]
-        (0..GROUPS as u16).map(Group)
-    }
 }

@@ -2,8 +2,9 @@
 //! happened in between; nobody has to report it.
 
 use super::Tuning;
+use super::gittins::fallen;
 use super::groups::Group;
-use super::model::{Model, fallen};
+use super::model::Model;
 use crate::{Sighting, Sightings};
 
 /// Of reclaims between two looks, so many are counted at most.

@@ -2,9 +2,11 @@
 //! so which of them it pays least to hold.
 
 mod ages;
+mod gittins;
 mod groups;
 mod memory;
 mod model;
+mod profiles;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,13 +34,20 @@ pub struct Tuning {
     pub watched: u32,
 }
 
+impl Tuning {
+    /// The same as a chance while the age grows by a factor of e.
+    fn prior_per_fold(&self) -> f64 {
+        self.prior_chance / ages::LOG_WIDTH
+    }
+}
+
 impl Default for Tuning {
     fn default() -> Self {
         Tuning {
             prior_chance: 0.1,
-            prior_at_risk: 1000.0,
-            weight: 40.0,
-            half_life: 2.0,
+            prior_at_risk: 3000.0,
+            weight: 100.0,
+            half_life: 4.0,
             watched: 1 << 16,
         }
     }

@@ -2,16 +2,18 @@
 //! these the Gittins index of every group and age.
 
 use super::Tuning;
-use super::ages::{BUCKETS, begin_of, bucket_of, middle_of, width_of};
-use super::groups::{COARSES, GROUPS, Group, MIDDLES};
+use super::ages::{BUCKETS, ByAge, begin_of, bucket_of, middle_of, width_of};
+use super::gittins::gittins;
+use super::groups::{COUNTS, GROUPS, Group, INTERVALS};
+use super::profiles::Profiles;
 
-/// What was seen of a group, by age; older sightings count less.
+/// What was seen of a group; older sightings count less.
 #[derive(Debug, Clone)]
-struct Tally {
+pub(super) struct Tally {
     /// Reclaims at that age.
-    reclaims: [f64; BUCKETS],
+    pub(super) reclaims: ByAge,
     /// Ticks that members spent at that age, waiting.
-    ticks: [f64; BUCKETS],
+    pub(super) ticks: ByAge,
 }
 
 impl Tally {
@@ -34,14 +36,10 @@ impl Tally {
     }
 }
 
-/// The logarithm of the ratio of the ages at the ends of a bucket.
-const HALF_A_DOUBLING: f64 = std::f64::consts::LN_2 / 2.0;
-
 /// Places in a row of indices: a shift finds it.
 const ROW: usize = BUCKETS.next_power_of_two();
-
-/// By age bucket.
-type ByAge = [f64; BUCKETS];
+/// One for all together, one for what was never reclaimed, and three levels of groups.
+const ROWS_MAX: usize = 2 + INTERVALS * (1 + COUNTS) + GROUPS;
 
 /// All tallies.
 #[derive(Debug)]
@@ -103,70 +101,69 @@ impl Model {
 
     /// The index of every group by age, from all that was seen.
     pub(super) fn fit(&self, tuning: &Tuning) -> Indices {
-        let mut all = Tally::EMPTY;
-        let mut coarse: Vec<Option<Tally>> = vec![None; COARSES];
-        let mut middle: Vec<Option<Tally>> = vec![None; MIDDLES];
-        for (group, tally) in self.seen() {
-            all.add(tally);
-            let add = |to: &mut Option<Tally>| to.get_or_insert(Tally::EMPTY).add(tally);
-            add(&mut coarse[group.coarse()]);
-            add(&mut middle[group.middle()]);
-        }
-        // Assumed of ages at which little was seen: a hazard that falls as the inverse of the age,
-        // which makes the index do so, too, and the rank least recently used.
-        let base: ByAge = std::array::from_fn(|age| {
-            let assumed = tuning.prior_chance / HALF_A_DOUBLING / middle_of(age);
-            let weight = self.widths[age] * tuning.prior_at_risk;
-            (all.reclaims[age] + assumed * weight) / (all.ticks[age] + weight)
-        });
-        let towards = |parent: &ByAge, tally: &Tally| -> ByAge {
+        // Where little was seen, this is assumed as if so many had been seen.
+        let towards = |assumed: &ByAge, weight: f64, tally: &Tally| -> ByAge {
             std::array::from_fn(|age| {
-                let weight = tuning.weight * self.widths[age];
-                (tally.reclaims[age] + parent[age] * weight) / (tally.ticks[age] + weight)
+                let weight = self.widths[age] * weight;
+                (tally.reclaims[age] + assumed[age] * weight) / (tally.ticks[age] + weight)
             })
         };
-        let mut indices = Indices {
-            numbers: Vec::new(),
-            row_of: Vec::new(),
-        };
-        let global = indices.push(&base, &self.widths);
-        let coarse: Vec<Option<(ByAge, u16)>> = coarse
-            .into_iter()
-            .map(|tally| {
-                let hazards = towards(&base, &tally?);
-                Some((hazards, indices.push(&hazards, &self.widths)))
-            })
-            .collect();
-        // Which coarse group a middle one is part of: any member knows.
-        let mut middle_rows: Vec<Option<(ByAge, u16)>> = vec![None; MIDDLES];
-        for (group, _) in self.seen() {
-            let place = group.middle();
-            if let (None, Some(tally), Some((parent, _))) =
-                (&middle_rows[place], &middle[place], &coarse[group.coarse()])
-            {
-                let hazards = towards(parent, tally);
-                middle_rows[place] = Some((hazards, indices.push(&hazards, &self.widths)));
+        let mut everything = Tally::EMPTY;
+        for tally in self.tallies.iter().flatten() {
+            everything.add(tally);
+        }
+        // A hazard that falls as the inverse of the age makes the index do so, too, and the rank
+        // least recently used.
+        let prior = tuning.prior_per_fold();
+        let base = std::array::from_fn(|age| prior / middle_of(age));
+        let base = towards(&base, tuning.prior_at_risk, &everything);
+        let profiles = Profiles::of(|group| self.seen(group), tuning);
+        let mut indices = Indices::new();
+        let mut push = |hazards: &ByAge| indices.push(hazards, &self.widths);
+        let by_all = push(&base);
+        let mut row_of = [by_all; GROUPS];
+        if let Some(new) = self.seen(Group::NEW) {
+            row_of[Group::NEW.index()] = push(&towards(&base, tuning.weight, new));
+        }
+        for interval in 0..INTERVALS {
+            let of_interval = (0..COUNTS).flat_map(|count| Group::alike(count, interval));
+            let Some(tally) = self.sum(of_interval) else {
+                continue;
+            };
+            let coarse = towards(&base, tuning.weight, &tally);
+            let by_interval = push(&coarse);
+            for count in 0..COUNTS {
+                let groups = Group::alike(count, interval);
+                let Some(tally) = self.sum(groups) else {
+                    groups.map(|group| row_of[group.index()] = by_interval);
+                    continue;
+                };
+                let assumed = profiles.bend(&coarse, count, interval);
+                let middle = towards(&assumed, tuning.weight, &tally);
+                let by_both = push(&middle);
+                for group in groups {
+                    row_of[group.index()] = match self.seen(group) {
+                        Some(tally) => push(&towards(&middle, tuning.weight, tally)),
+                        None => by_both,
+                    };
+                }
             }
         }
-        let rows = Group::all().map(|group| {
-            let own = self.tallies[group.index()].as_ref();
-            match (own, &middle_rows[group.middle()], &coarse[group.coarse()]) {
-                (Some(tally), Some((parent, _)), _) => {
-                    indices.push(&towards(parent, tally), &self.widths)
-                }
-                (None, Some((_, row)), _) | (_, None, Some((_, row))) => *row,
-                (_, None, None) => global,
-            }
-        });
-        let row_of = rows.collect();
         indices.row_of = row_of;
         indices
     }
 
-    fn seen(&self) -> impl Iterator<Item = (Group, &Tally)> {
-        Group::all()
-            .zip(&self.tallies)
-            .filter_map(|(group, tally)| Some((group, tally.as_deref()?)))
+    fn seen(&self, group: Group) -> Option<&Tally> {
+        self.tallies[group.index()].as_deref()
+    }
+
+    /// What was seen of several groups together; `None` if nothing.
+    fn sum(&self, groups: impl IntoIterator<Item = Group>) -> Option<Tally> {
+        let mut sum = None;
+        for tally in groups.into_iter().filter_map(|group| self.seen(group)) {
+            sum.get_or_insert(Tally::EMPTY).add(tally);
+        }
+        sum
     }
 }
 
@@ -175,10 +172,18 @@ impl Model {
 pub(super) struct Indices {
     /// [`ROW`] to a row, of which [`BUCKETS`] are used.
     numbers: Vec<f32>,
-    row_of: Vec<u16>,
+    row_of: [u16; GROUPS],
 }
 
 impl Indices {
+    fn new() -> Self {
+        Indices {
+            // At once: what is not used is not touched.
+            numbers: Vec::with_capacity(ROWS_MAX * ROW),
+            row_of: [0; GROUPS],
+        }
+    }
+
     /// Adds a row for these hazards and says which it is.
     fn push(&mut self, hazards: &ByAge, widths: &ByAge) -> u16 {
         let row = u16::try_from(self.numbers.len() / ROW).unwrap_or(u16::MAX);
@@ -193,106 +198,15 @@ impl Indices {
     /// Expected reclaims per tick held, at best.
     #[inline]
     pub(super) fn of(&self, group: Group, age_ticks: u32) -> f32 {
-        let row = self.row_of.get(group.index()).copied().unwrap_or(0);
+        let row = self.row_of[group.index()];
         let at = usize::from(row) * ROW + bucket_of(age_ticks);
         self.numbers.get(at).copied().unwrap_or(0.0)
     }
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(self.numbers.as_slice()) + size_of_val(self.row_of.as_slice())
+        size_of_val(self.numbers.as_slice()) + size_of::<Self>()
     }
-}
-
-/// What is left of 1 after so many times of life, on average: near enough `e^-times`, and by
-/// multiplications alone, so the same to the last bit on every machine and without a library.
-pub(super) fn fallen(times: f64) -> f64 {
-    let mut power = 1.0 / (1.0 + times / 16.0);
-    for _ in 0..4 {
-        power *= power;
-    }
-    power
-}
-
-/// A stretch of ages that something is held through, as seen from its beginning.
-#[derive(Debug, Clone, Copy)]
-struct Stretch {
-    /// The chance of a reclaim in it.
-    reclaims: f64,
-    /// How long it is held, on average, in ticks: to the reclaim or to the end.
-    ticks: f64,
-    /// The chance of no reclaim in it.
-    survives: f64,
-}
-
-impl Stretch {
-    const NONE: Stretch = Stretch {
-        reclaims: 0.0,
-        ticks: 0.0,
-        survives: 1.0,
-    };
-
-    fn new(hazard: f64, width_ticks: f64) -> Self {
-        let survives = fallen(hazard * width_ticks);
-        let reclaims = 1.0 - survives;
-        let ticks = if reclaims > 1e-12 {
-            reclaims / hazard
-        } else {
-            width_ticks
-        };
-        Stretch {
-            reclaims,
-            ticks,
-            survives,
-        }
-    }
-
-    fn then(self, next: Stretch) -> Stretch {
-        Stretch {
-            reclaims: self.reclaims + self.survives * next.reclaims,
-            ticks: self.ticks + self.survives * next.ticks,
-            survives: self.survives * next.survives,
-        }
-    }
-
-    fn index(self) -> f64 {
-        self.reclaims / self.ticks
-    }
-}
-
-/// The Gittins index of each age: the highest ratio, over all times to give up, of the expected
-/// number of reclaims to the expected time held until a reclaim or until giving up. What is in the
-/// middle of its bucket has half of it before it.
-///
-/// From the last age back: the best stretch from an age on is its own bucket, and then every best
-/// stretch that follows as long as that is better than what there is so far. Each is looked at a few
-/// times only, since what was taken in is one with it from then on.
-///
-/// J. C. Gittins, "Bandit Processes and Dynamic Allocation Indices", J. R. Statist. Soc. B 41, 1979.
-fn gittins(hazards: &ByAge, widths: &ByAge) -> ByAge {
-    let mut indices = [0.0; BUCKETS];
-    // The best stretches from the next bucket on, the nearest last; each is better than what
-    // follows it.
-    let mut ahead = [Stretch::NONE; BUCKETS];
-    let mut count = 0;
-    for age in (0..BUCKETS).rev() {
-        let mut from_the_middle = Stretch::new(hazards[age], widths[age] / 2.0);
-        for next in ahead[..count].iter().rev() {
-            if next.index() <= from_the_middle.index() {
-                break;
-            }
-            from_the_middle = from_the_middle.then(*next);
-        }
-        indices[age] = from_the_middle.index();
-        let mut whole = Stretch::new(hazards[age], widths[age]);
-        while count > 0 && ahead[count - 1].index() > whole.index() {
-            count -= 1;
-            whole = whole.then(ahead[count]);
-        }
-        ahead[count] = whole;
-        count += 1;
-    }
-    indices
 }
 
 #[cfg(test)]
@@ -300,36 +214,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn widths() -> ByAge {
-        std::array::from_fn(width_of)
-    }
-
-    /// Every time to give up, one after the other.
-    fn by_all_horizons(hazards: &ByAge) -> ByAge {
-        let widths = widths();
-        std::array::from_fn(|age| {
-            let mut so_far = Stretch::new(hazards[age], widths[age] / 2.0);
-            let mut best = so_far.index();
-            for next in age + 1..BUCKETS {
-                so_far = so_far.then(Stretch::new(hazards[next], widths[next]));
-                best = best.max(so_far.index());
-            }
-            best
-        })
-    }
-
     proptest! {
-        #[test]
-        fn the_index_is_the_best_over_all_horizons(
-            digits in prop::collection::vec(-7.0..1.0_f64, BUCKETS),
-        ) {
-            let hazards: ByAge = std::array::from_fn(|age| 10_f64.powf(digits[age]));
-            let (fast, slow) = (gittins(&hazards, &widths()), by_all_horizons(&hazards));
-            for age in 0..BUCKETS {
-                prop_assert!((fast[age] / slow[age] - 1.0).abs() < 1e-9, "{age}: {fast:?} {slow:?}");
-            }
-        }
-
         #[test]
         fn waiting_is_counted_where_it_was(from in 0..5000_u32, len in 0..5000_u32, cut in 0..5000_u32) {
             let to = from + len;
