@@ -170,9 +170,9 @@ fn place(policies: &[Online], name: &str) -> usize {
 fn tunings() -> Vec<Tuning> {
     let mut tunings = Vec::new();
     for prior_chance in [0.05, 0.1, 0.2] {
-        for prior_at_risk in [300.0, 1000.0, 3000.0] {
-            for weight in [20.0, 40.0, 80.0] {
-                for half_life in [1.0, 2.0, 4.0] {
+        for prior_at_risk in [1000.0, 3000.0, 9000.0] {
+            for weight in [50.0, 100.0, 200.0] {
+                for half_life in [2.0, 4.0, 8.0] {
                     tunings.push(Tuning {
                         prior_chance,
                         prior_at_risk,

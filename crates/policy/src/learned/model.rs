@@ -17,7 +17,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    const EMPTY: Tally = Tally {
+    pub(super) const EMPTY: Tally = Tally {
         reclaims: [0.0; BUCKETS],
         ticks: [0.0; BUCKETS],
     };
@@ -135,7 +135,9 @@ impl Model {
             for count in 0..COUNTS {
                 let groups = Group::alike(count, interval);
                 let Some(tally) = self.sum(groups) else {
-                    groups.map(|group| row_of[group.index()] = by_interval);
+                    for group in groups {
+                        row_of[group.index()] = by_interval;
+                    }
                     continue;
                 };
                 let assumed = profiles.bend(&coarse, count, interval);

@@ -26,8 +26,12 @@ pub(super) struct Profiles {
     of_all: ByRatio,
 }
 
-/// What is assumed of a count is that each step makes a reclaim so much likelier.
-const LIKELIER_BY_STEP: f64 = 1.07;
+/// What is assumed of counts before anything was seen: each step makes a reclaim so much likelier.
+const LIKELIER_BY_STEP: f64 = 1.1;
+/// That counts as if so many had been seen, and more than for a group: a profile is seen by far more.
+const COUNT_WEIGHT: f64 = 200.0;
+/// The prior counts in the profile of all as if so many had been seen.
+const ALL_WEIGHT: f64 = 40.0;
 
 /// What was seen by ratio.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +93,47 @@ impl Profiles {
     }
 }
 
-/// As if so many had been seen.
-const ALL_WEIGHT: f64 = 40.0;
-const COUNT_WEIGHT: f64 = 200.0;
+#[cfg(test)]
+mod tests {
+    use super::super::ages::{bucket_of, width_of};
+    use super::*;
+
+    /// What was seen of those reclaimed twice, with a last interval of `bits` digits: so many came
+    /// back, each when it was as old as `times` its interval.
+    fn seen(bits: usize, reclaims: f64, times: u32) -> (Group, Tally) {
+        let age = bucket_of((1 << (bits - 1)) * times);
+        let mut tally = Tally::EMPTY;
+        for earlier in 0..=age {
+            tally.ticks[earlier] = width_of(earlier) * reclaims;
+        }
+        tally.reclaims[age] = reclaims;
+        (Group::alike(1, bits)[0], tally)
+    }
+
+    #[test]
+    fn what_is_seen_of_short_intervals_tells_of_long_ones() {
+        let (group, tally) = seen(4, 10_000.0, 2);
+        let profiles = Profiles::of(|g| (g == group).then_some(&tally), &Tuning::default());
+        for bits in [4, 8, 12] {
+            let age = bucket_of(2 << (bits - 1));
+            assert!(profiles.of_all[ratio(age, bits)] > 1.0, "all know it");
+            let bent = |count: usize| profiles.bend(&[1.0; BUCKETS], count, bits)[age];
+            // All that was seen is of this count; of others only what is assumed anyway.
+            assert!((bent(1) - 1.0).abs() < 0.1, "{}", bent(1));
+            let assumed = LIKELIER_BY_STEP.powi(4);
+            assert!((bent(3) / assumed - 1.0).abs() < 0.01, "{}", bent(3));
+        }
+    }
+
+    #[test]
+    fn with_nothing_seen_each_step_is_likelier() {
+        let profiles = Profiles::of(|_| None, &Tuning::default());
+        let mut before = 1.0;
+        for count in 0..COUNTS {
+            let bent = profiles.bend(&[1.0; BUCKETS], count, 9);
+            assert!(bent.iter().all(|h| (h / bent[0] - 1.0).abs() < 1e-9));
+            assert!((bent[0] / before - LIKELIER_BY_STEP).abs() < 1e-9);
+            before = bent[0];
+        }
+    }
+}
