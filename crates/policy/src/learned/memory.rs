@@ -267,11 +267,11 @@ impl Seen {
             interval(model, group, from.min(last), last);
             return;
         }
-        // Of the intervals before the last one only the sum is known: taken to be alike.
+        // Of the intervals before the last one only the sum is known, and how far the first had
+        // come: the rest is taken to be spread evenly.
         let total = ticks_between(self.stamp_ticks, sighting.stamp_ticks);
-        let each = total.saturating_sub(last) / (reclaims - 1);
-        let first = each.max(from);
-        interval(model, group, from, first);
+        let each = total.saturating_sub(last).saturating_sub(from) / (reclaims - 1);
+        interval(model, group, from, from.saturating_add(each));
         let then = Group::from_parts(past.reclaims.wrapping_sub(1), each, each);
         let between = (reclaims - 1).min(BETWEEN_MAX);
         for nth in 1..=between {
@@ -284,4 +284,190 @@ impl Seen {
 fn interval(model: &mut Model, group: Group, from: u32, to: u32) {
     model.waited(group, from, to);
     model.reclaimed(group, to);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Past;
+    use proptest::prelude::*;
+
+    /// A table of a few slots, and what really happened in it.
+    #[derive(Debug, Default)]
+    struct Table {
+        slots: Vec<Option<Sighting>>,
+        now_ticks: u32,
+        reclaims: u32,
+        waited_ticks: u32,
+    }
+
+    impl Sightings for Table {
+        fn end(&self) -> u32 {
+            self.slots.len() as u32
+        }
+
+        fn at(&self, slot: u32) -> Option<Sighting> {
+            self.slots[slot as usize]
+        }
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Act {
+        /// Creates and offers, or reclaims and offers again.
+        Use,
+        /// Ends it, and lets another one have the slot.
+        Replace,
+        /// Reclaims it and keeps it in use, or offers it.
+        Turn,
+        Look,
+    }
+
+    impl Table {
+        fn act(&mut self, place: usize, act: Act) {
+            let now = self.now_ticks;
+            let new = |generation| Sighting {
+                generation,
+                is_waiting: true,
+                stamp_ticks: now,
+                past: Past::default(),
+                size_bytes: 1,
+            };
+            let slot = &mut self.slots[place];
+            let Some(sighting) = slot else {
+                *slot = Some(new(0));
+                return;
+            };
+            if matches!(act, Act::Replace) {
+                *slot = Some(new(sighting.generation.wrapping_add(1)));
+                return;
+            }
+            if sighting.is_waiting {
+                let interval = now - sighting.stamp_ticks;
+                sighting.past = sighting.past.reclaimed_after(interval);
+                sighting.is_waiting = false;
+                self.reclaims += 1;
+            }
+            let was_kept = sighting.stamp_ticks != now && matches!(act, Act::Turn);
+            if matches!(act, Act::Use) || !was_kept {
+                sighting.is_waiting = true;
+                sighting.stamp_ticks = now;
+            }
+        }
+
+        fn pass(&mut self, ticks: u32) {
+            self.now_ticks += ticks;
+            let waiting = self.slots.iter().flatten().filter(|slot| slot.is_waiting);
+            self.waited_ticks += ticks * waiting.count() as u32;
+        }
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<(Act, usize, u32)>> {
+        let act = prop_oneof![Just(Act::Use), Just(Act::Turn), Just(Act::Look)];
+        prop::collection::vec((act, 0..4_usize, 0..300_u32), 1..60)
+    }
+
+    fn forgets_nothing() -> Tuning {
+        Tuning {
+            half_life: 1e12,
+            ..Tuning::default()
+        }
+    }
+
+    proptest! {
+        /// Looked at after every act, or now and then: as many reclaims are found, and as long
+        /// waits up to what several reclaims between two looks round away.
+        #[test]
+        fn what_happened_between_looks_is_found_out(acts in acts(), always: bool) {
+            let mut table = Table { slots: vec![None; 4], ..Table::default() };
+            let (mut memory, mut model) = (Memory::new(64), Model::new());
+            let tuning = forgets_nothing();
+            // Of what comes and is reclaimed more than once before it is first seen, nothing is
+            // known.
+            (0..4).for_each(|place| table.act(place, Act::Use));
+            memory.look(0, &table, &tuning, &mut model);
+            // Several times between two looks only the sum of waits and uses is known: there, what
+            // is reclaimed is offered at once.
+            let mut unseen = 0;
+            for (act, place, ticks) in acts {
+                let act = match act {
+                    Act::Turn if !always => Act::Use,
+                    act => act,
+                };
+                table.pass(ticks);
+                if !matches!(act, Act::Look) {
+                    table.act(place, act);
+                    unseen += 1;
+                }
+                if always || matches!(act, Act::Look) || unseen > BETWEEN_MAX {
+                    memory.look(table.now_ticks, &table, &tuning, &mut model);
+                    unseen = 0;
+                }
+            }
+            memory.look(table.now_ticks, &table, &tuning, &mut model);
+            let (reclaims, ticks) = model.totals();
+            prop_assert_eq!(reclaims.round() as u32, table.reclaims);
+            let rounded = if always { 0.5 } else { f64::from(BETWEEN_MAX * table.reclaims) + 0.5 };
+            prop_assert!((ticks - f64::from(table.waited_ticks)).abs() <= rounded,
+                "{ticks} {}", table.waited_ticks);
+        }
+
+        /// Of a large table a sample is watched, which does not depend on how the table grew.
+        #[test]
+        fn a_sample_is_watched(ends in prop::collection::vec(0..5000_u32, 1..6), most in 2..64_u32) {
+            let mut ends = ends;
+            ends.sort_unstable();
+            let end = *ends.last().unwrap();
+            let (mut grown, mut at_once) = (Memory::new(most), Memory::new(most));
+            for end in ends {
+                grown.widen(end);
+            }
+            at_once.widen(end);
+            let slots = |memory: &Memory| memory.seen.iter().map(|s| s.slot).collect::<Vec<_>>();
+            prop_assert_eq!(slots(&grown), slots(&at_once));
+            prop_assert!(grown.seen.len() <= most as usize);
+            prop_assert!(grown.seen.len() >= (most as usize / 2).min(end as usize));
+            for (block, seen) in grown.seen.iter().enumerate() {
+                prop_assert_eq!((seen.slot >> grown.level()) as usize, block);
+            }
+        }
+    }
+
+    #[test]
+    fn another_allocation_in_the_slot_is_no_reclaim() {
+        let mut table = Table {
+            slots: vec![None],
+            ..Table::default()
+        };
+        let (mut memory, mut model) = (Memory::new(64), Model::new());
+        for _ in 0..100 {
+            table.pass(10);
+            table.act(0, Act::Replace);
+            memory.look(table.now_ticks, &table, &forgets_nothing(), &mut model);
+        }
+        assert_eq!(model.totals().0, 0.0);
+    }
+
+    #[test]
+    fn what_was_long_ago_counts_less() {
+        let mut table = Table {
+            slots: vec![None; 2],
+            ..Table::default()
+        };
+        let (mut memory, mut model) = (Memory::new(64), Model::new());
+        let tuning = Tuning {
+            half_life: 50.0,
+            ..Tuning::default()
+        };
+        // The other slot stays as it is: two allocations, so a half-life is 100 ticks.
+        table.act(0, Act::Use);
+        table.act(1, Act::Use);
+        memory.look(0, &table, &tuning, &mut model);
+        table.act(0, Act::Use);
+        memory.look(0, &table, &tuning, &mut model);
+        let before = model.totals().0;
+        table.pass(200);
+        memory.look(200, &table, &tuning, &mut model);
+        let ratio = model.totals().0 / before;
+        assert!((0.24..0.28).contains(&ratio), "{ratio}");
+    }
 }

@@ -155,6 +155,16 @@ impl Model {
         indices
     }
 
+    /// Reclaims, and ticks waited, of all groups and ages.
+    #[cfg(test)]
+    pub(super) fn totals(&self) -> (f64, f64) {
+        let sum = |by_age: fn(&Tally) -> &ByAge| {
+            let tallies = self.tallies.iter().flatten();
+            tallies.flat_map(|tally| by_age(tally)).sum()
+        };
+        (sum(|tally| &tally.reclaims), sum(|tally| &tally.ticks))
+    }
+
     fn seen(&self, group: Group) -> Option<&Tally> {
         self.tallies[group.index()].as_deref()
     }
