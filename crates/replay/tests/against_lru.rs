@@ -1,6 +1,14 @@
 //! Sequences made to hurt: how much more than least recently used the policy of vidmm misses at
 //! worst. It has to learn what least recently used has by luck, and unlearn what was true before.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::print_stdout,
+    reason = "sizes and numbers are far from the limits"
+)]
+
 use proptest::prelude::*;
 use rand_pcg::Pcg64Mcg;
 use vidmm_replay::{Online, Requests, replay};

@@ -287,6 +287,11 @@ fn interval(model: &mut Model, group: Group, from: u32, to: u32) {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "all numbers are small"
+)]
 mod tests {
     use super::*;
     use crate::Past;
