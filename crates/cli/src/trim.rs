@@ -10,7 +10,7 @@ const ABOUT: &str = "Have a manager's clients give memory back to the machine";
 
 const LONG_ABOUT: &str = "\
 Has a manager's clients give memory back to the machine: unused credit and warm memory first, then what \
-is offered, LOW before NORMAL before HIGH, what was offered longest ago first. Nothing that is in use is \
+is offered, LOW before NORMAL before HIGH, what it pays least to hold first. Nothing that is in use is \
 touched, so what comes may be less than what was asked for. Only root and the manager's user may.";
 
 const EXAMPLES: &str = "\
