@@ -27,7 +27,7 @@ mod tally;
 mod text;
 mod unpack;
 mod worker;
-mod zipf;
+pub(crate) mod zipf;
 
 use std::path::{Path, PathBuf};
 use std::thread;

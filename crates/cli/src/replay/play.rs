@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use vidmm_replay::{Exact, Misses, Policy, belady, replay};
 
 use crate::progress::Progress;
@@ -26,7 +27,8 @@ pub(crate) struct Played {
     pub(crate) misses: Misses,
     /// Of the clairvoyant bound: whether somebody reaches it.
     pub(crate) exact: Option<Exact>,
-    pub(crate) elapsed: Duration,
+    /// Of a processor: what else the machine did does not count.
+    pub(crate) took: Duration,
 }
 
 /// Plays all of them, on as many threads as there are cores. The results are in the jobs' order and
@@ -66,27 +68,37 @@ fn play(job: &Job<'_>, advance: impl Fn(u64)) -> Played {
         advance((done - told) as u64);
         told = done;
     };
-    let (misses, exact, elapsed) = match job.policy {
+    let (misses, exact, took) = match job.policy {
         Policy::Online(online) => {
-            let start = Instant::now();
+            let start = processor_time();
             let mut cache = online.build(job.size_bytes, requests.objects(), SEED);
             let misses = replay(requests, job.size_bytes, &mut *cache, &mut tell);
-            (misses, None, start.elapsed())
+            (misses, None, processor_time().saturating_sub(start))
         }
         Policy::Belady => {
             // One look at the future serves all sizes.
             let future = job.part.future();
-            let start = Instant::now();
+            let start = processor_time();
             let bound = belady(requests, future, job.size_bytes);
-            (bound.least, Some(bound.exact), start.elapsed())
+            (
+                bound.least,
+                Some(bound.exact),
+                processor_time().saturating_sub(start),
+            )
         }
     };
     tell(requests.len());
     Played {
         misses,
         exact,
-        elapsed,
+        took,
     }
+}
+
+/// This thread's.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// What all threads together show.

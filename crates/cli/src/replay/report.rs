@@ -65,7 +65,7 @@ pub(crate) struct Row {
     pub(crate) error: Option<Ratios>,
     /// Of the clairvoyant bound: where somebody reaches it.
     pub(crate) exact: Option<Exactness>,
-    /// How fast it was replayed, on one core; `null` where that took no time that could be measured.
+    /// Requests per second of a processor; `null` where that took no time that could be measured.
     pub(crate) requests_per_second: Option<f64>,
 }
 
@@ -156,10 +156,7 @@ impl Row {
 }
 
 fn speed(played: &[Played]) -> Option<f64> {
-    let seconds: f64 = played
-        .iter()
-        .map(|played| played.elapsed.as_secs_f64())
-        .sum();
+    let seconds: f64 = played.iter().map(|played| played.took.as_secs_f64()).sum();
     let requests: u64 = played.iter().map(|played| played.misses.requests).sum();
     (seconds > 0.0).then(|| requests as f64 / seconds)
 }

@@ -259,3 +259,7 @@ fn error(estimate: f64, slices: &[f64], rate: f64) -> f64 {
     let by_chance = squares / (count - 1.0) / count * (1.0 - rate);
     (by_chance + (mean - estimate).powi(2)).sqrt()
 }
+
+#[cfg(test)]
+#[path = "sample_tests.rs"]
+mod tests;

@@ -121,7 +121,7 @@ impl Report {
         }
         writeln!(
             out,
-            "Replayed in {:.2} s, {} to {} million requests a second on a core",
+            "Replayed in {:.2} s at {} to {} million requests a second of a core",
             self.replay_ns as f64 / 1e9,
             million(slowest),
             million(fastest)
