@@ -9,7 +9,7 @@ use vidmm_tracefile::{Access, Accesses, Format};
 
 use crate::output::{Failure, printable};
 use crate::progress::Progress;
-use crate::replay::sample::{KEPT_MAX, SLICES, Sample, Sampler};
+use crate::replay::sample::{KEPT_MAX, SALT, SLICES, Sample, Sampler};
 use crate::replay::size::Rate;
 
 /// Nothing is shown of what takes no longer than this.
@@ -124,7 +124,7 @@ pub(crate) fn load(
     let (totals, parts) = match rate {
         None => whole(&mut accesses)?,
         Some(rate) => {
-            let mut sampler = Sampler::new(rate, KEPT_MAX);
+            let mut sampler = Sampler::new(rate, KEPT_MAX, SALT);
             read(&mut accesses, |access| sampler.see(&access))?;
             sampler.finish()
         }

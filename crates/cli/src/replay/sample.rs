@@ -36,27 +36,48 @@ pub(crate) const SLICES: usize = 8;
 /// With `auto`, as many requests are kept at most: a second or so for each policy and size.
 pub(crate) const KEPT_MAX: usize = 2_000_000;
 
+/// Of every sample: the same trace gives the same figures.
+pub(crate) const SALT: u32 = 1;
+
 /// But with `auto` so many objects are kept at least, if there are as many: few say little.
 const OBJECTS_MIN: usize = 4_096;
 
-/// Which objects are in a sample: those whose hash is at most this.
+/// Which objects are in a sample: those whose hash is at most `most`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Threshold(u64);
+pub(crate) struct Threshold {
+    most: u64,
+    /// Another salt, another sample.
+    salt: u32,
+}
 
 impl Threshold {
-    const ALL: Threshold = Threshold(u64::MAX);
+    fn all(salt: u32) -> Self {
+        Threshold {
+            most: u64::MAX,
+            salt,
+        }
+    }
 
-    fn of(share: Percent) -> Self {
+    fn of(share: Percent, salt: u32) -> Self {
         let below = (u128::from(share.millionths()) << 64) / 1_000_000;
-        Threshold(u64::try_from(below.saturating_sub(1)).unwrap_or(u64::MAX))
+        let most = u64::try_from(below.saturating_sub(1)).unwrap_or(u64::MAX);
+        Threshold { most, salt }
     }
 
     fn is_all(self) -> bool {
-        self == Threshold::ALL
+        self.most == u64::MAX
     }
 
     fn half(self) -> Self {
-        Threshold(self.0 >> 1)
+        Threshold {
+            most: self.most >> 1,
+            ..self
+        }
+    }
+
+    fn hash(self, object: u32) -> u64 {
+        let salted = u64::from(self.salt) << 32 | u64::from(object);
+        rapidhash::v3::rapidhash_v3(&salted.to_le_bytes())
     }
 
     /// The part of all objects.
@@ -65,7 +86,7 @@ impl Threshold {
     }
 
     fn below(self) -> u128 {
-        u128::from(self.0) + 1
+        u128::from(self.most) + 1
     }
 
     /// The cache that is to a part's objects what a cache of `size_bytes` is to all; `parts` parts
@@ -77,18 +98,14 @@ impl Threshold {
     }
 
     fn holds(self, object: u32) -> bool {
-        hash(object) <= self.0
+        self.hash(object) <= self.most
     }
 
     /// Which of the slices an object is in that is in the sample.
     fn slice(self, object: u32) -> usize {
-        let slice = u128::from(hash(object)) * SLICES as u128 / self.below();
+        let slice = u128::from(self.hash(object)) * SLICES as u128 / self.below();
         usize::try_from(slice).map_or(0, |slice| slice.min(SLICES - 1))
     }
-}
-
-fn hash(object: u32) -> u64 {
-    rapidhash::v3::rapidhash_v3(&object.to_le_bytes())
 }
 
 /// A sample in memory.
@@ -123,10 +140,10 @@ pub(crate) struct Sampler {
 
 impl Sampler {
     /// One that keeps `kept_max` requests at most, if the rate is its own to choose.
-    pub(crate) fn new(rate: Rate, kept_max: usize) -> Self {
+    pub(crate) fn new(rate: Rate, kept_max: usize, salt: u32) -> Self {
         let (threshold, kept_max) = match rate {
-            Rate::Share(share) => (Threshold::of(share), usize::MAX),
-            Rate::Auto => (Threshold::ALL, kept_max),
+            Rate::Share(share) => (Threshold::of(share, salt), usize::MAX),
+            Rate::Auto => (Threshold::all(salt), kept_max),
         };
         Sampler {
             threshold,
