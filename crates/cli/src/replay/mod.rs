@@ -1,7 +1,8 @@
 //! `vidmm replay`: what a policy or a budget would have done with the accesses of a trace.
 //!
-//! Owns: the run from arguments to report. `size` reads sizes, `load` the trace, `play` has each
-//! policy replay it, `report` puts the figures together, `text` prints them.
+//! Owns: the run from arguments to report. `size` reads sizes, `load` the trace, `sample` takes some of
+//! it, `play` has each policy replay it, `report` puts the figures together, `text` prints and `plot`
+//! draws them.
 
 mod load;
 mod play;
@@ -43,22 +44,26 @@ each misses: vidmm's own policy, published ones, and what nobody who sees the fu
 
 A trace is a file in one of these formats, told by its content, plain or packed with gzip, Zstandard or \
 xz: oracle-general, lis, time-id-size, penalties, lirs, csv (time,id,size[,cost]). It is read into memory: \
-16 bytes for each request and about 50 for each object; belady needs 25 more for each request and core.";
+16 bytes for each request and 50 for each object; each core that works for belady takes up to 40 more \
+for each request. A long trace can be replayed by a sample (--sample), in a part of the time and memory.";
 
 const EXAMPLES: &str = "\
 Examples:
   vidmm replay OLTP.lis.zst                                   all policies at 1, 5, 10 and 30 %
   vidmm replay cdn.csv --policy lru,vidmm --size 64M,256M     these two, with 64 and 256 MiB
+  vidmm replay cdn.csv --plot curve.svg --plot curve.png      the curves over twelve sizes
+  vidmm replay long.csv.zst --sample 1%                       one object of a hundred, with an error
   vidmm replay cdn.csv --json > cdn.json                      one JSON object, for programs
 
 Sizes are bytes or shares of the footprint: the sizes of all objects together, each as it was first seen. \
 A first access always misses, and so does an object larger than the cache. Rows come in the order asked, \
 policy by policy.
 
-JSON: one object {schema, trace, format, footprint_bytes, requests, objects, has_costs, rows[], replay_ns}. \
-A row is {policy, size_bytes, size_share, miss_ratio, byte_miss_ratio, cost_miss_ratio (null where the \
-trace has no costs), exact (of belady: for which of the three somebody reaches the bound), \
-requests_per_second}.
+JSON: one object {schema, trace, format, footprint_bytes, requests, objects, has_costs, sample{rate, \
+requests, objects}, rows[], notes[], replay_ns}. A row is {policy, size_bytes, size_share, miss_ratio, \
+byte_miss_ratio, cost_miss_ratio (null where the trace has no costs), error{miss_ratio, byte_miss_ratio, \
+cost_miss_ratio} (of a sample: one standard error), exact{requests, bytes, cost} (of belady: where somebody \
+reaches the bound), requests_per_second (of a core)}.
 
 Exit status: 0 done; 1 the trace cannot be read or nothing can be written; 2 wrong usage.";
 
