@@ -16,6 +16,8 @@ mod demo;
 mod operator;
 mod output;
 mod own_manager;
+mod progress;
+mod replay;
 mod run;
 mod serve;
 mod stat;
@@ -62,6 +64,7 @@ enum Command {
     Stat(stat::Args),
     Trim(trim::Args),
     Budget(budget::Args),
+    Replay(replay::Args),
 }
 
 fn main() -> ExitCode {
@@ -89,6 +92,7 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
         Command::Stat(args) => stat::run(args)?,
         Command::Trim(args) => trim::run(args)?,
         Command::Budget(args) => budget::run(args)?,
+        Command::Replay(args) => replay::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -64,6 +64,12 @@ fn ratio(part: f64, whole: f64) -> f64 {
     if whole == 0.0 { 0.0 } else { part / whole }
 }
 
+/// So many requests are looked up together.
+const BLOCK: usize = 64;
+
+/// `every` is called after so many blocks.
+const BLOCKS_PER_CALL: usize = 1_024;
+
 /// Plays all requests against a cache of `size_bytes`. `every` is called now and then with how many
 /// requests are done, for those who wait.
 pub fn replay(
@@ -73,16 +79,24 @@ pub fn replay(
     mut every: impl FnMut(usize),
 ) -> Misses {
     let mut misses = Misses::default();
-    for (done, request) in requests.iter().enumerate() {
-        if done.is_multiple_of(65_536) {
-            every(done);
+    let mut left = requests.iter();
+    // The sizes of objects lie all over the memory. Looked up one by one, each is waited for; many in
+    // a row, they come together.
+    let mut block = Vec::with_capacity(BLOCK);
+    for number in 0..requests.len().div_ceil(BLOCK) {
+        if number.is_multiple_of(BLOCKS_PER_CALL) {
+            every(number * BLOCK);
         }
-        let outcome = if request.size_bytes > size_bytes {
-            Outcome::Miss
-        } else {
-            cache.request(request)
-        };
-        misses.count(&request, outcome);
+        block.clear();
+        block.extend(left.by_ref().take(BLOCK));
+        for request in &block {
+            let outcome = if request.size_bytes > size_bytes {
+                Outcome::Miss
+            } else {
+                cache.request(*request)
+            };
+            misses.count(request, outcome);
+        }
     }
     misses
 }

@@ -12,10 +12,13 @@ pub struct Future {
 const NEVER: u32 = u32::MAX;
 
 impl Future {
+    /// As many requests can be told apart.
+    pub const MOST_REQUESTS: usize = NEVER as usize;
+
     /// Found by looking at the whole trace.
     ///
     /// # Panics
-    /// Beyond 2^32 - 1 requests.
+    /// Beyond [`Future::MOST_REQUESTS`].
     #[must_use]
     pub fn of(requests: &Requests) -> Self {
         let mut last_seen = vec![NEVER; requests.objects()];

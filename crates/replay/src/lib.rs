@@ -29,4 +29,4 @@ pub use counting::{Misses, replay};
 pub use future::Future;
 pub use ours::Vidmm;
 pub use policies::{Online, Policy, Setting, UnknownPolicy};
-pub use requests::{MOST_BYTES, ObjectId, Request, Requests};
+pub use requests::{MOST_BYTES, MOST_OBJECTS, ObjectId, Request, Requests};

@@ -30,8 +30,8 @@ pub struct Request {
 /// The largest size of an object and of a cache, in bytes: two of them can be added.
 pub const MOST_BYTES: u64 = 1 << 62;
 
-/// Object numbers are below this.
-const MOST_OBJECTS: u32 = u32::MAX - 255;
+/// Object numbers are below this; the numbers from here on are marks that policies use.
+pub const MOST_OBJECTS: u32 = u32::MAX - 255;
 
 /// All requests of a trace, in order.
 #[derive(Debug, Default, Clone)]
@@ -49,7 +49,7 @@ impl Requests {
     /// [`MOST_BYTES`] as that; the size of an object seen before is ignored.
     ///
     /// # Panics
-    /// Beyond 2^32 - 256 objects (numbers above are marks that policies use).
+    /// Beyond [`MOST_OBJECTS`].
     pub fn push(&mut self, time: u64, id: u64, size_bytes: u64, cost: Option<f32>) {
         let sizes = &mut self.sizes;
         let object = *self.numbers.entry(id).or_insert_with(|| {

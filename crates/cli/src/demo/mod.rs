@@ -5,7 +5,7 @@
 //! files, `reference` unpacks each once (`unpack`, `sink`, `scratch`, `heap`), `length` and `plan`
 //! (`zipf`) say who reads what when, `fleet` starts the workers as processes under one manager
 //! (`crew`: the only one, as a thread), `worker` (`store`, `tally`, `histogram`) does it while
-//! `sampler` watches the memory (`still`) and `progress` entertains the user, `baseline` computes the
+//! `sampler` watches the memory (`still`), `baseline` computes the
 //! alternatives, and `report` and `text` tell the outcome.
 
 mod baseline;
@@ -16,7 +16,6 @@ mod histogram;
 mod inputs;
 mod length;
 mod plan;
-mod progress;
 mod reference;
 mod report;
 mod sampler;
@@ -28,7 +27,7 @@ mod tally;
 mod text;
 mod unpack;
 mod worker;
-mod zipf;
+pub(crate) mod zipf;
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -43,7 +42,6 @@ use crate::demo::fleet::Wanted as WantedFleet;
 use crate::demo::histogram::nanoseconds;
 use crate::demo::inputs::{Found, Skipped, Wanted};
 use crate::demo::plan::Plan;
-use crate::demo::progress::Progress;
 use crate::demo::reference::Reference;
 use crate::demo::report::{Report, Schema};
 use crate::demo::scratch::Scratch;
@@ -53,6 +51,7 @@ use crate::demo::text::Text;
 use crate::demo::unpack::size_u64;
 use crate::demo::worker::Shared;
 use crate::output::{Failure, stdout_takes_colours, to_stdout};
+use crate::progress::Progress;
 
 /// The default budget is a third of the unpacked input and at most this.
 const BUDGET_DEFAULT_MAX_BYTES: u64 = 128 << 20;

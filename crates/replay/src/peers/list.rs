@@ -14,7 +14,6 @@ struct Node {
     /// Places in the array of nodes; meaningless for what is in no list.
     newer: u32,
     older: u32,
-    size_bytes: u64,
     list: u8,
     /// The owner's own few bits; 0 for what is in no list.
     mark: u8,
@@ -24,9 +23,14 @@ struct Node {
 ///
 /// The first `N` nodes are the ends of the lists: each list is a ring through its own end, and so
 /// neither the first nor the last is a special case.
+///
+/// Sizes lie beside the nodes: what is hit is moved within its list, whose bytes stay what they are,
+/// and so a hit touches no more memory than it must. That is most of its time.
 #[derive(Debug)]
 pub(super) struct Lists<const N: usize> {
     nodes: Vec<Node>,
+    /// As the nodes are; meaningless for the ends and for what is in no list.
+    sizes_bytes: Vec<u64>,
     bytes: [u64; N],
 }
 
@@ -38,13 +42,13 @@ impl<const N: usize> Lists<N> {
             Node {
                 newer: place,
                 older: place,
-                size_bytes: 0,
                 list: NOWHERE,
                 mark: 0,
             }
         });
         Lists {
             nodes: nodes.collect(),
+            sizes_bytes: vec![0; N],
             bytes: [0; N],
         }
     }
@@ -63,11 +67,11 @@ impl<const N: usize> Lists<N> {
         let absent = Node {
             newer: 0,
             older: 0,
-            size_bytes: 0,
             list: NOWHERE,
             mark: 0,
         };
         self.nodes.resize(place + 1, absent);
+        self.sizes_bytes.resize(place + 1, 0);
     }
 
     #[inline]
@@ -137,7 +141,7 @@ impl<const N: usize> Lists<N> {
     /// The size of an object that is in a list.
     #[inline]
     pub(super) fn size_bytes(&self, object: ObjectId) -> u64 {
-        self.nodes[Self::place(object)].size_bytes
+        self.sizes_bytes[Self::place(object)]
     }
 
     /// Puts an object that is in no list at the newer end of one.
@@ -145,7 +149,8 @@ impl<const N: usize> Lists<N> {
     pub(super) fn put(&mut self, list: usize, request: &Request) {
         debug_assert!(self.list_of(request.object).is_none());
         let place = Self::place(request.object);
-        self.nodes[place].size_bytes = request.size_bytes;
+        self.sizes_bytes[place] = request.size_bytes;
+        self.bytes[list] += request.size_bytes;
         self.link(list, place);
     }
 
@@ -157,21 +162,17 @@ impl<const N: usize> Lists<N> {
         let node = &mut self.nodes[place];
         (node.newer, node.older) = (Self::number(list), older);
         node.list = list as u8;
-        self.bytes[list] += node.size_bytes;
     }
 
+    /// Gives the list that it was in.
     #[inline]
-    fn unlink(&mut self, place: usize) {
+    fn unlink(&mut self, place: usize) -> usize {
         let Node {
-            newer,
-            older,
-            size_bytes,
-            list,
-            ..
+            newer, older, list, ..
         } = self.nodes[place];
         self.nodes[newer as usize].older = older;
         self.nodes[older as usize].newer = newer;
-        self.bytes[usize::from(list)] -= size_bytes;
+        usize::from(list)
     }
 
     /// Takes an object out of the list that it is in, with its mark.
@@ -179,7 +180,8 @@ impl<const N: usize> Lists<N> {
     pub(super) fn remove(&mut self, object: ObjectId) {
         debug_assert!(self.list_of(object).is_some());
         let place = Self::place(object);
-        self.unlink(place);
+        let list = self.unlink(place);
+        self.bytes[list] -= self.sizes_bytes[place];
         let node = &mut self.nodes[place];
         (node.list, node.mark) = (NOWHERE, 0);
     }
@@ -190,7 +192,11 @@ impl<const N: usize> Lists<N> {
     pub(super) fn renew(&mut self, list: usize, object: ObjectId) {
         debug_assert!(self.list_of(object).is_some());
         let place = Self::place(object);
-        self.unlink(place);
+        let before = self.unlink(place);
+        if before != list {
+            self.bytes[before] -= self.sizes_bytes[place];
+            self.bytes[list] += self.sizes_bytes[place];
+        }
         self.link(list, place);
     }
 

@@ -43,12 +43,12 @@ use crate::demo::fleet::messages::{
 use crate::demo::fleet::scratch_book::ScratchBook;
 use crate::demo::fleet::turns::Turns;
 use crate::demo::histogram::clock_cost_ns;
-use crate::demo::progress::Progress;
 use crate::demo::sampler;
 use crate::demo::tally::Tally;
 use crate::demo::unpack::size_u64;
 use crate::demo::worker::Shared;
 use crate::output::Failure;
+use crate::progress::Progress;
 
 /// How long a worker may take to hear what it is to do.
 const START_MAX: Timespec = Timespec {
