@@ -20,22 +20,31 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod about;
 mod access;
 mod detect;
+mod draft;
 mod error;
+mod events;
 mod format;
 mod import;
 mod merge;
 mod open;
+mod output;
 mod packing;
+mod parquet;
 mod spool;
 mod text;
+mod uses;
 
+pub use about::{About, Process};
 pub use access::Access;
 pub use error::{Place, TraceError};
+pub use events::{Events, spools_in};
 pub use format::{Format, ParseFormatError};
 pub use merge::{Merged, Recorded, merge};
-pub use open::{Accesses, open};
+pub use open::{Accesses, Trace, open, open_trace};
+pub use output::{Output, ParseOutputError, Written, check_output, write_accesses, write_events};
 pub use packing::Packing;
 pub use spool::Spool;
 pub use vidmm_trace::{Class, End, Event, Kind};
