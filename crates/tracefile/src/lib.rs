@@ -1,7 +1,8 @@
 //! Files of traces: the public formats read, our own read and written.
 //!
-//! **Owns:** formats of traces and how they are told apart, packings (gzip, Zstandard, xz), what is
-//! wrong with a file and where.
+//! **Owns:** formats of traces and how they are told apart, packings (gzip, Zstandard, xz), our own
+//! format (Parquet) and what is made of it for others (Perfetto, CSV), what is wrong with a file and
+//! where.
 //!
 //! **Must not know:** pools, policies, replays. A trace is a stream of [`Access`]es; whoever reads
 //! one decides what to make of it.
@@ -33,6 +34,7 @@ mod open;
 mod output;
 mod packing;
 mod parquet;
+mod perfetto;
 mod spool;
 mod text;
 mod uses;

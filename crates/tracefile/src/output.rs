@@ -12,6 +12,7 @@ use crate::error::{Place, TraceError};
 use crate::events::Events;
 use crate::open::Accesses;
 use crate::parquet::{AccessWriter, EventWriter};
+use crate::perfetto::PerfettoWriter;
 
 /// So many rows are written before it is asked whether to go on.
 const ROWS_AT_ONCE: u64 = 8192;
@@ -22,19 +23,22 @@ const ROWS_AT_ONCE: u64 = 8192;
 pub enum Output {
     /// Columns, packed: events as events, accesses as accesses.
     Parquet,
+    /// A trace for Perfetto: events only.
+    Perfetto,
     /// Text, a line `time,id,size,cost` for each access; events become accesses.
     Csv,
 }
 
 impl Output {
     /// All of them.
-    pub const ALL: [Output; 2] = [Output::Parquet, Output::Csv];
+    pub const ALL: [Output; 3] = [Output::Parquet, Output::Perfetto, Output::Csv];
 
     /// The name by which it is asked for.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Output::Parquet => "parquet",
+            Output::Perfetto => "perfetto",
             Output::Csv => "csv",
         }
     }
@@ -44,6 +48,7 @@ impl Output {
     pub fn extensions(self) -> &'static [&'static str] {
         match self {
             Output::Parquet => &["parquet"],
+            Output::Perfetto => &["perfetto-trace", "pftrace"],
             Output::Csv => &["csv"],
         }
     }
@@ -118,19 +123,31 @@ pub fn write_events(
     output: Output,
     mut progress: impl FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Written, TraceError> {
-    if output == Output::Csv {
-        return write_accesses(Accesses::of_events(events), path, output, progress);
-    }
-    let mut writer = EventWriter::begin(Draft::new(path)?)?;
+    let mut writer = match output {
+        Output::Csv => return write_accesses(Accesses::of_events(events), path, output, progress),
+        Output::Parquet => {
+            AnyEventWriter::Parquet(Box::new(EventWriter::begin(Draft::new(path)?)?))
+        }
+        Output::Perfetto => {
+            let writer = PerfettoWriter::begin(Draft::new(path)?, events.about())?;
+            AnyEventWriter::Perfetto(Box::new(writer))
+        }
+    };
     let mut rows = 0;
     while let Some(recorded) = events.next().transpose()? {
-        writer.push(&recorded)?;
+        match &mut writer {
+            AnyEventWriter::Parquet(writer) => writer.push(&recorded)?,
+            AnyEventWriter::Perfetto(writer) => writer.push(&recorded)?,
+        }
         rows += 1;
         if rows % ROWS_AT_ONCE == 0 {
             go_on(path, progress(events.read_bytes()))?;
         }
     }
-    let draft = writer.finish(events.about())?;
+    let draft = match writer {
+        AnyEventWriter::Parquet(writer) => writer.finish(events.about())?,
+        AnyEventWriter::Perfetto(writer) => writer.finish(),
+    };
     let bytes = draft.put()?;
     Ok(Written { rows, bytes })
 }
@@ -145,10 +162,15 @@ pub fn write_accesses(
     output: Output,
     mut progress: impl FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Written, TraceError> {
+    if output == Output::Perfetto {
+        let problem = "these are accesses only; a trace for Perfetto is made of events, as vidmm \
+                       records them";
+        return Err(TraceError::new(accesses.path(), Place::File, problem));
+    }
     let draft = Draft::new(path)?;
     let mut writer = match output {
         Output::Parquet => AnyWriter::Parquet(Box::new(AccessWriter::begin(draft)?)),
-        Output::Csv => AnyWriter::Csv(Lines::begin(draft)?),
+        _ => AnyWriter::Csv(Lines::begin(draft)?),
     };
     let mut rows = 0;
     while let Some(access) = accesses.next().transpose()? {
@@ -178,6 +200,11 @@ fn go_on(path: &Path, flow: ControlFlow<()>) -> Result<(), TraceError> {
             "not written: it was ended before it was done",
         )),
     }
+}
+
+enum AnyEventWriter {
+    Parquet(Box<EventWriter>),
+    Perfetto(Box<PerfettoWriter>),
 }
 
 enum AnyWriter {
