@@ -50,6 +50,7 @@ pub struct Events {
     path: PathBuf,
     source: Source,
     about: About,
+    unreadable: Vec<TraceError>,
     read_bytes: Arc<AtomicU64>,
     total_bytes: u64,
     ended: bool,
@@ -69,10 +70,24 @@ impl Events {
             path: path.to_owned(),
             total_bytes: about.recorded.saturating_mul(EVENT_BYTES as u64),
             about,
+            unreadable: Vec::new(),
             source: Source::Spools(Box::new(merge(spools))),
             read_bytes: Arc::default(),
             ended: false,
         }
+    }
+
+    /// The events of all spools in a directory; see [`Events::unreadable`] for those that are left
+    /// out. There may be none at all.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn in_directory(directory: &Path) -> Result<Self, TraceError> {
+        let (spools, unreadable) = spools_in(directory)?;
+        Ok(Events {
+            unreadable,
+            ..Self::of_spools(directory, spools)
+        })
     }
 
     pub(crate) fn of_file(
@@ -84,6 +99,7 @@ impl Events {
         Events {
             path: path.to_owned(),
             about: events.about().clone(),
+            unreadable: Vec::new(),
             source: Source::File(events),
             read_bytes,
             total_bytes,
@@ -103,6 +119,16 @@ impl Events {
         &self.about
     }
 
+    /// Why spools of its directory are left out.
+    #[must_use]
+    pub fn unreadable(&self) -> &[TraceError] {
+        &self.unreadable
+    }
+
+    pub(crate) fn into_unreadable(self) -> Option<TraceError> {
+        self.unreadable.into_iter().next()
+    }
+
     /// How much has been read so far, in bytes as they lie on the disk, about.
     #[must_use]
     pub fn read_bytes(&self) -> u64 {
@@ -115,7 +141,9 @@ impl Events {
         self.total_bytes
     }
 
-    pub(crate) fn format(&self) -> Format {
+    /// Its format.
+    #[must_use]
+    pub fn format(&self) -> Format {
         match self.source {
             Source::File(_) => Format::Parquet,
             Source::Spools(_) => Format::Spool,

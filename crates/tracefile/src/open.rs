@@ -11,7 +11,7 @@ use vidmm_trace::SPOOL_MAGIC;
 use crate::access::Access;
 use crate::detect::{SAMPLE_BYTES, detect};
 use crate::error::{Place, Problem, TraceError};
-use crate::events::{Columns, Events, Used, open_parquet, open_spool, spools_in};
+use crate::events::{Columns, Events, Used, open_parquet, open_spool};
 use crate::format::Format;
 use crate::import::{Import, import};
 use crate::packing::{BUFFER_BYTES, Content, Counted, Packing, unpack};
@@ -138,11 +138,13 @@ fn open_directory(path: &Path, format: Option<Format>) -> Result<Events, TraceEr
     if format.is_some_and(|format| format != Format::Spool) {
         return wrong("this is a directory; name a trace in it");
     }
-    let (spools, mut unreadable) = spools_in(path)?;
-    match (unreadable.pop(), spools.is_empty()) {
-        (Some(error), _) => Err(error),
-        (None, true) => wrong("this is a directory without spools (*.vtrace); name a trace in it"),
-        (None, false) => Ok(Events::of_spools(path, spools)),
+    let events = Events::in_directory(path)?;
+    if !events.about().processes.is_empty() {
+        return Ok(events);
+    }
+    match events.into_unreadable() {
+        Some(error) => Err(error),
+        None => wrong("this is a directory without spools (*.vtrace); name a trace in it"),
     }
 }
 

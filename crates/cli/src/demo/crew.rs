@@ -10,13 +10,13 @@ use vidmm::Pool;
 use vidmm_machine::ByteSize;
 
 use crate::demo::histogram::clock_cost_ns;
-use crate::demo::progress::Progress;
 use crate::demo::sampler::{self, Peak};
 use crate::demo::store::Store;
 use crate::demo::tally::{Live, Tally};
 use crate::demo::unpack::size_u64;
 use crate::demo::worker::{self, Shared};
 use crate::output::Failure;
+use crate::progress::Progress;
 
 /// How often the display is brought up to date.
 pub(crate) const SHOW_INTERVAL: Duration = Duration::from_millis(100);

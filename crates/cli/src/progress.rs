@@ -1,4 +1,4 @@
-//! What the user sees while the demo works, on standard error: a bar on a terminal, a line every
+//! What the user sees while a command works, on standard error: a bar on a terminal, a line every
 //! few seconds elsewhere.
 
 use std::io::IsTerminal;
