@@ -103,11 +103,19 @@ impl Recording {
         self.directory.path()
     }
 
+    /// As [`Recording::finish`], if there is one, for whoever has a report to give before a failure.
+    pub(crate) fn finish_some(this: Option<Self>) -> (Option<Written>, Result<(), Failure>) {
+        match this.map(Self::finish).transpose() {
+            Ok(written) => (written, Ok(())),
+            Err(failure) => (None, Err(failure)),
+        }
+    }
+
     /// Makes the file of all that was recorded.
     ///
     /// # Errors
     /// What was recorded cannot be read, or the file not be written; a signal to end.
-    pub(crate) fn finish(self) -> Result<Written, Failure> {
+    fn finish(self) -> Result<Written, Failure> {
         let Target { path, output } = &self.target;
         let events = Events::in_directory(self.directory.path())?;
         for error in events.unreadable() {

@@ -84,7 +84,7 @@ fn any_access() -> impl Strategy<Value = Access> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn events_come_back_as_they_were(processes in prop::collection::vec(any_frames(), 1..4)) {
@@ -136,7 +136,7 @@ proptest! {
 #[test]
 fn many_rows_are_many_groups_and_little_of_a_file() {
     let directory = tempfile::tempdir().unwrap();
-    let count = 300_000_u64;
+    let count = 150_000_u64;
     let wanted: Vec<Access> = (0..count)
         .map(|n| Access {
             time: 1_000_000 + 7 * n,

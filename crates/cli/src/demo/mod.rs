@@ -190,7 +190,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         fleet::carry_out(&shared, &wanted)?
     };
 
-    let trace = recording.map(Recording::finish).transpose()?;
+    let (trace, traced) = Recording::finish_some(recording);
     let report = Report {
         trace,
         reference_elapsed_ns: nanoseconds(reference_elapsed),
@@ -207,7 +207,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         };
         to_stdout(&text.to_string())?;
     }
-    report.judge()
+    report.judge()?;
+    traced
 }
 
 /// The files to use, and where they were looked for.

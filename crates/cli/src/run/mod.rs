@@ -124,10 +124,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let seen = watch.end();
     drop(manager);
 
-    let (trace, failure) = match recording.map(Recording::finish).transpose() {
-        Ok(trace) => (trace, None),
-        Err(failure) => (None, Some(failure)),
-    };
+    let (trace, traced) = Recording::finish_some(recording);
     let report = Report::new(
         &args.command,
         ended,
@@ -140,10 +137,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Some((file, path)) => write_report(file, path, &report.json()?)?,
         None => note(report.text().trim_end()),
     }
-    match failure {
-        Some(failure) => Err(failure),
-        None => Ok(exit_code(ended)),
-    }
+    traced.map(|()| exit_code(ended))
 }
 
 fn exit_code(ended: Ended) -> ExitCode {

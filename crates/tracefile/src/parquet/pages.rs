@@ -190,8 +190,8 @@ impl Pages {
     /// how many there are; the library finds that out.)
     fn check_plain(&self, mut bytes: &[u8], values: u64) -> Result<()> {
         let is_enough = match self.holds {
-            Holds::U32 | Holds::Float => values * 4 <= bytes.len() as u64,
-            Holds::U64 => values * 8 <= bytes.len() as u64,
+            Holds::U32 | Holds::Float => values.saturating_mul(4) <= bytes.len() as u64,
+            Holds::U64 => values.saturating_mul(8) <= bytes.len() as u64,
             Holds::Text => (0..values).all(|_| {
                 let rest = bytes
                     .split_first_chunk()
