@@ -12,11 +12,13 @@
 
 mod bench;
 mod budget;
+mod convert;
 mod demo;
 mod operator;
 mod output;
 mod own_manager;
 mod progress;
+mod recording;
 mod replay;
 mod run;
 mod serve;
@@ -59,6 +61,7 @@ enum Command {
     #[command(hide = true)]
     BenchWorker(bench::WorkerArgs),
     Run(run::Args),
+    Convert(convert::Args),
     Serve(serve::Args),
     Top(top::Args),
     Stat(stat::Args),
@@ -87,6 +90,7 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
         Command::DemoManager(args) => demo::fleet::manager::run(args)?,
         Command::BenchWorker(args) => bench::work(args)?,
         Command::Run(args) => return run::run(args),
+        Command::Convert(args) => return convert::run(args),
         Command::Serve(args) => serve::run(args)?,
         Command::Top(args) => top::run(args)?,
         Command::Stat(args) => stat::run(args)?,

@@ -62,13 +62,13 @@ fn without_times(text: &str) -> String {
 fn transcripts_that_need_no_manager_come_out_again() {
     let mut tried = 0;
     for (command, printed) in transcripts() {
-        let needs_none = ["vidmm run", "nowhere", "vidmm replay"];
+        let needs_none = ["vidmm run", "vidmm convert", "nowhere", "vidmm replay"];
         if needs_none.iter().any(|part| command.contains(part)) {
             assert_eq!(without_times(&outcome(&command)), without_times(&printed));
             tried += 1;
         }
     }
-    assert_eq!(tried, 3);
+    assert_eq!(tried, 5);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_manager_of_a_run_answers_in_the_form_that_is_shown() {
 #[test]
 fn the_options_are_those_that_there_are() {
     let mut of_help = std::collections::BTreeSet::new();
-    for command in ["stat", "top", "trim", "budget", "run", "replay"] {
+    for command in ["stat", "top", "trim", "budget", "run", "convert", "replay"] {
         let help = outcome(&format!("vidmm {command} --help"));
         for word in help.split(|letter: char| !letter.is_ascii_lowercase() && letter != '-') {
             if word.starts_with("--") && word.len() > 2 {

@@ -201,8 +201,8 @@ fn wrong_usage_is_status_2() {
         &["--budget", "0", "--", "true"],
         &["--budget", "64M", "--reserve", "x", "--", "true"],
         &["--budget", "64M", "--unknown", "--", "true"],
-        // They come with later versions.
-        &["--budget", "64M", "--trace", "f", "--", "true"],
+        &["--budget", "64M", "--trace", "--", "true"],
+        // It comes with a later version.
         &["--budget", "64M", "--dxg", "--", "true"],
     ] {
         let output = run_in(&place, arguments).output().unwrap();
@@ -224,12 +224,13 @@ fn help_has_examples() {
         "Examples:",
         "--budget",
         "--report",
+        "--trace",
         "Exit status",
         "vidmm.run/1",
     ] {
         assert!(shown.contains(part), "{part:?} is not in:\n{shown}");
     }
-    assert!(!shown.contains("--trace") && !shown.contains("--dxg"));
+    assert!(!shown.contains("--dxg"));
 }
 
 /// A run whose command says how it fares, line by line.

@@ -68,15 +68,23 @@ pub enum Class {
 }
 
 impl Class {
+    /// All classes, lowest first.
+    pub const ALL: [Class; 3] = [Class::Low, Class::Normal, Class::High];
+
+    /// A word for it, as traces have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Low => "low",
+            Class::Normal => "normal",
+            Class::High => "high",
+        }
+    }
+
     /// The class with this number.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
-        match number {
-            0 => Some(Class::Low),
-            1 => Some(Class::Normal),
-            2 => Some(Class::High),
-            _ => None,
-        }
+        Class::ALL.into_iter().find(|class| *class as u8 == number)
     }
 }
 

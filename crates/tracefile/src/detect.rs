@@ -7,6 +7,7 @@
 use crate::error::echo;
 use crate::format::Format;
 use crate::import::{Columns, RECORD_BYTES, Record};
+use crate::open::own_format;
 use crate::text::{fields, is_skipped, number};
 
 /// So much of the unpacked content is looked at, in bytes.
@@ -19,6 +20,12 @@ pub(crate) const SAMPLE_BYTES: usize = 64 << 10;
 pub(crate) fn detect(sample: &[u8], whole: bool) -> Result<Format, String> {
     if sample.is_empty() {
         return Err("the file is empty".to_owned());
+    }
+    if let Some(format) = own_format(sample) {
+        // What is not packed was told before.
+        return Err(format!(
+            "the file is {format} within a packing; unpack it first"
+        ));
     }
     if is_text(sample) {
         detect_text(sample, whole)

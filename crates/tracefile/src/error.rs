@@ -67,6 +67,14 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    /// As an error of this file, which is not packed.
+    pub(crate) fn of(self, path: &Path) -> TraceError {
+        match self {
+            Problem::Content(place, problem) => TraceError::new(path, place, problem),
+            Problem::Read(error) => TraceError::io(path, Place::File, &error),
+        }
+    }
+
     pub(crate) fn line(line: u64, problem: impl Into<String>) -> Self {
         Problem::Content(Place::Line(line), problem.into())
     }

@@ -23,17 +23,23 @@ pub enum Format {
     Lirs,
     /// Comma-separated values: `time,id,size[,cost]`, with or without a line of names.
     Csv,
+    /// Parquet as vidmm writes it, of events or of accesses; not packed.
+    Parquet,
+    /// What a recorder of vidmm writes (`*.vtrace`), or a directory of it; not packed.
+    Spool,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 6] = [
+    pub const ALL: [Format; 8] = [
         Format::OracleGeneral,
         Format::Lis,
         Format::TimeIdSize,
         Format::Penalties,
         Format::Lirs,
         Format::Csv,
+        Format::Parquet,
+        Format::Spool,
     ];
 
     /// The name by which it is asked for.
@@ -46,6 +52,8 @@ impl Format {
             Format::Penalties => "penalties",
             Format::Lirs => "lirs",
             Format::Csv => "csv",
+            Format::Parquet => "parquet",
+            Format::Spool => "spool",
         }
     }
 }

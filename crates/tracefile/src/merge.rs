@@ -33,9 +33,9 @@ pub struct Recorded {
 
 /// The events of several spools in the order of time. Events of different threads in the same
 /// nanosecond come in any order that is the same each time.
-pub fn merge(spools: &[Spool]) -> Merged<'_> {
+pub fn merge<S: AsRef<[Spool]>>(spools: S) -> Merged<S> {
     let mut due: Vec<Due> = Vec::new();
-    for (spool, runs) in spools.iter().enumerate() {
+    for (spool, runs) in spools.as_ref().iter().enumerate() {
         due.extend(runs.runs.iter().enumerate().map(|(run, about)| Due {
             time_ns: about.first_ns,
             spool,
@@ -56,8 +56,8 @@ pub fn merge(spools: &[Spool]) -> Merged<'_> {
 
 /// See [`merge`].
 #[derive(Debug)]
-pub struct Merged<'s> {
-    spools: &'s [Spool],
+pub struct Merged<S> {
+    spools: S,
     /// Runs not taken up yet, the earliest last.
     due: Vec<Due>,
     /// Runs taken up, by the time of their next event.
@@ -86,7 +86,7 @@ struct Piece {
     read: u32,
 }
 
-impl Merged<'_> {
+impl<S: AsRef<[Spool]>> Merged<S> {
     fn take(&mut self) -> Result<Option<Recorded>, TraceError> {
         while let Some(&due) = self.due.last()
             && self.active.peek().is_none_or(|Reverse(next)| due <= *next)
@@ -97,7 +97,7 @@ impl Merged<'_> {
         let Some(Reverse(due)) = self.active.pop() else {
             return Ok(None);
         };
-        let spool = &self.spools[due.spool];
+        let spool = &self.spools.as_ref()[due.spool];
         let run = &spool.runs[due.run];
         let key = (due.spool, due.run);
         let piece = self.pieces.entry(key).or_default();
@@ -113,12 +113,13 @@ impl Merged<'_> {
         let Some(event) = event else {
             return Ok(None);
         };
-        let header = spool.header();
+        let (header, thread) = (spool.header(), run.thread);
+        let (pid, pool) = (header.pid, header.pool);
         Ok(Some(Recorded {
             event,
-            pid: header.pid,
-            pool: header.pool,
-            thread: run.thread,
+            pid,
+            pool,
+            thread,
             id: self.id(due.spool, &event),
         }))
     }
@@ -159,7 +160,7 @@ impl Piece {
     }
 }
 
-impl Iterator for Merged<'_> {
+impl<S: AsRef<[Spool]>> Iterator for Merged<S> {
     type Item = Result<Recorded, TraceError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -26,8 +26,7 @@ pub(crate) struct Run {
 /// memory for each frame (of up to 8,192 events).
 #[derive(Debug)]
 pub struct Spool {
-    pub(crate) path: PathBuf,
-    pub(crate) file: File,
+    path: PathBuf,
     header: Header,
     end: End,
     pub(crate) runs: Vec<Run>,
@@ -75,7 +74,6 @@ impl Spool {
         drop(source);
         Ok(Spool {
             path: path.to_owned(),
-            file,
             header,
             end,
             runs: found.runs,
@@ -134,8 +132,9 @@ impl Spool {
         let count = (run.count - first).min(most) as usize;
         let offset = run.offset_bytes + u64::from(first) * EVENT_BYTES as u64;
         let mut bytes = vec![0; count * EVENT_BYTES];
-        self.file
-            .read_exact_at(&mut bytes, offset)
+        // Opened anew each time: there may be more spools than a process may have files open.
+        File::open(&self.path)
+            .and_then(|file| file.read_exact_at(&mut bytes, offset))
             .map_err(|error| TraceError::io(&self.path, Place::Byte(offset), &error))?;
         let (events, _) = bytes.as_chunks::<EVENT_BYTES>();
         for (index, event) in events.iter().enumerate() {

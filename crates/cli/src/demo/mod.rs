@@ -5,8 +5,8 @@
 //! files, `reference` unpacks each once (`unpack`, `sink`, `scratch`, `heap`), `length` and `plan`
 //! (`zipf`) say who reads what when, `fleet` starts the workers as processes under one manager
 //! (`crew`: the only one, as a thread), `worker` (`store`, `tally`, `histogram`) does it while
-//! `sampler` watches the memory (`still`), `baseline` computes the
-//! alternatives, and `report` and `text` tell the outcome.
+//! `sampler` watches the memory (`still`), `baseline` computes the alternatives, and `report` and `text`
+//! tell the outcome.
 
 mod baseline;
 mod crew;
@@ -52,6 +52,7 @@ use crate::demo::unpack::size_u64;
 use crate::demo::worker::Shared;
 use crate::output::{Failure, stdout_takes_colours, to_stdout};
 use crate::progress::Progress;
+use crate::recording::{Recording, Target};
 
 /// The default budget is a third of the unpacked input and at most this.
 const BUDGET_DEFAULT_MAX_BYTES: u64 = 128 << 20;
@@ -82,10 +83,14 @@ Examples:
   vidmm demo ~/Pictures --budget 256M      your own files, your own budget
   vidmm demo --accesses 5000 --seed 7      a short run; the same seed reads the same files
   vidmm demo --chaos                       workers and the manager are killed on the way
+  vidmm demo --trace demo.parquet          what happened to each allocation, for `vidmm replay`
+  vidmm demo --trace demo.pftrace          the same for https://ui.perfetto.dev
   vidmm demo --json > demo.json            one JSON object, for programs
 
 Under --chaos the successor of a killed worker does over, and counts, the access that was not finished; what \
 its predecessor had read is a first use to it. So first uses, intact and discarded still sum to the accesses.
+
+With --trace, --json has also trace{path, recorded, lost, bytes, processes, unfinished, stopped}.
 
 Exit status: 0 done; 1 failed, or a wrong byte, or more memory in use than the budget;
 2 wrong usage.";
@@ -120,6 +125,11 @@ pub(crate) struct Args {
     #[arg(long)]
     chaos: bool,
 
+    /// Record what happens to the workers' allocations into this file: Parquet, or what its end says
+    /// (.csv, .perfetto-trace, .pftrace). A single worker is a process of its own then
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
     /// Print one JSON object instead of the report (sizes in bytes, times in nanoseconds)
     #[arg(long)]
     json: bool,
@@ -132,6 +142,8 @@ pub(crate) struct Args {
 /// wrong bytes, or more memory than the budget.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     heap::give_back_large_blocks();
+    // A wrong name costs nothing then.
+    let target = args.trace.as_deref().map(Target::check).transpose()?;
     let began = Instant::now();
     let (mut found, root) = find_inputs(args.dir.as_deref())?;
     let scratch = Scratch::default();
@@ -163,7 +175,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         scratch,
         live: Live::default(),
     };
-    let outcome = if args.workers == 1 && !args.chaos {
+    let recording = target.map(Recording::begin).transpose()?;
+    let outcome = if args.workers == 1 && !args.chaos && recording.is_none() {
         let pool = Pool::builder().budget_bytes(budget_bytes).build()?;
         crew::carry_out(&shared, &pool, budget_bytes)?
     } else {
@@ -172,11 +185,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             workers: args.workers,
             budget_bytes,
             chaos: args.chaos,
+            trace: recording.as_ref().map(|one| one.directory().to_owned()),
         };
         fleet::carry_out(&shared, &wanted)?
     };
 
+    let (trace, traced) = Recording::finish_some(recording);
     let report = Report {
+        trace,
         reference_elapsed_ns: nanoseconds(reference_elapsed),
         seed: args.seed,
         files_left_out: size_u64(found.left_out + reference.left_out),
@@ -191,7 +207,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         };
         to_stdout(&text.to_string())?;
     }
-    report.judge()
+    report.judge()?;
+    traced
 }
 
 /// The files to use, and where they were looked for.
@@ -317,5 +334,6 @@ fn report_of(
         clock_ns,
         skipped,
         files_left_out: 0,
+        trace: None,
     }
 }

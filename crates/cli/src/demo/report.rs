@@ -10,6 +10,7 @@ use crate::demo::baseline::Baseline;
 use crate::demo::histogram::Quantiles;
 use crate::demo::inputs::Skipped;
 use crate::output::Failure;
+use crate::recording::Written;
 
 /// The name and version of the JSON's form.
 const SCHEMA: &str = "vidmm.demo/1";
@@ -63,6 +64,9 @@ pub(crate) struct Report {
     pub(crate) skipped: Vec<Skipped>,
     /// Good files beyond the limits on number and size.
     pub(crate) files_left_out: u64,
+    /// Only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<Written>,
 }
 
 /// Always [`SCHEMA`].
@@ -169,6 +173,7 @@ pub(crate) mod tests {
                 reason: "is damaged".into(),
             }],
             files_left_out: 0,
+            trace: None,
         }
     }
 
@@ -230,6 +235,7 @@ pub(crate) mod tests {
             rest = &rest[at + key.len()..];
         }
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert!(value.get("trace").is_none(), "it was not asked for");
         assert_eq!(value["schema"], "vidmm.demo/1");
         assert_eq!(value["offer_ns"]["p99"], 80);
         assert_eq!(value["baselines"][1]["name"], "even_split_lru");

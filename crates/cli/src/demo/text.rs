@@ -23,6 +23,7 @@ impl fmt::Display for Text<'_> {
         self.what_happened(out)?;
         self.memory(out)?;
         self.time(out)?;
+        self.trace(out)?;
         self.skipped(out)
     }
 }
@@ -143,6 +144,15 @@ impl Text<'_> {
             "  One offer took {} ns, one reclaim of intact memory {} ns (medians; 99 of 100: {} and {} ns).",
             report.offer_ns.p50, report.reclaim_ns.p50, report.offer_ns.p99, report.reclaim_ns.p99
         )
+    }
+
+    fn trace(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(trace) = &self.report.trace else {
+            return Ok(());
+        };
+        writeln!(out)?;
+        self.heading(out, "Trace")?;
+        writeln!(out, "  {}", trace.in_words())
     }
 
     fn skipped(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

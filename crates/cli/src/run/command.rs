@@ -56,11 +56,16 @@ impl Ended {
     }
 }
 
-/// Starts a command whose processes find the manager at `socket` and no other.
+/// Starts a command whose processes find the manager at `socket` and no other, and record into the
+/// directory `trace`, if there is one.
 ///
 /// # Errors
 /// [`NotStarted`].
-pub(crate) fn start(command: &[OsString], socket: &Path) -> Result<Child, NotStarted> {
+pub(crate) fn start(
+    command: &[OsString],
+    socket: &Path,
+    trace: Option<&Path>,
+) -> Result<Child, NotStarted> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(NotStarted::NotFound("nothing".to_owned()));
     };
@@ -68,6 +73,7 @@ pub(crate) fn start(command: &[OsString], socket: &Path) -> Result<Child, NotSta
         .args(arguments)
         .env("VIDMM_SOCKET", socket)
         .env("VIDMM_MODE", "shared")
+        .envs(trace.map(|directory| ("VIDMM_TRACE", directory)))
         .spawn();
     started.map_err(|error| {
         let name = crate::output::printable(&program.to_string_lossy());

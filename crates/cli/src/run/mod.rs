@@ -20,6 +20,7 @@ use vidmm_machine::{BudgetSpec, ByteSize, MachineFiles};
 
 use crate::output::{Failure, note};
 use crate::own_manager::OwnManager;
+use crate::recording::{Recording, Target};
 use crate::run::command::{Ended, NotStarted};
 use crate::run::report::Report;
 use crate::run::signals::Forwarding;
@@ -41,14 +42,16 @@ The JSON of --report: one object {schema: \"vidmm.run/1\", command[], exit_statu
 reserve_bytes, peak_charged_bytes, granted, refused, orders, ordered_bytes, samples, interval_ms_max, \
 processes[{pid, name, peak_charged_bytes, discards{low, normal, high}, reclaims_intact, \
 reclaims_discarded, hit_rate}]}. The figures of a process are those that it told last, at most \
-interval_ms_max before its end.
+interval_ms_max before its end. With --trace also trace{path, recorded, lost, bytes, processes, \
+unfinished, stopped}.
 
 Examples:
   vidmm run --budget 256M -- make -j4
   vidmm run --budget 25% --report run.json -- ./viewer photos/
+  vidmm run --budget 256M --trace run.parquet -- ./viewer photos/
   vidmm run --budget 1G --reserve 64M -- sh -c './server & ./client; wait'
 
-Exit status: the command's; 1 no manager could be started, or the report not written; 2 wrong usage; 126 the command \
+Exit status: the command's; 1 no manager could be started, or the report or trace not written; 2 wrong usage; 126 the command \
 cannot be run; 127 it is not found.";
 
 // Arguments of `vidmm run`. (A doc comment would replace the texts above.)
@@ -66,6 +69,11 @@ pub(crate) struct Args {
     /// Write the report as JSON into this file instead of text to standard error
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+
+    /// Record what happens to the allocations of all its processes into this file: Parquet, or what
+    /// its end says (.csv, .perfetto-trace, .pftrace)
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 
     /// The command and its arguments
     #[arg(value_name = "CMD", required = true, last = true)]
@@ -87,12 +95,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         .into());
     }
     let report_file = args.report.as_deref().map(open_report).transpose()?;
+    let target = args.trace.as_deref().map(Target::check).transpose()?;
+    let recording = target.map(Recording::begin).transpose()?;
     let manager = OwnManager::start(budget_bytes, args.reserve.0)?;
     let socket = manager.socket();
     // From here on signals are the command's business.
     let signals = signals::Caught::catch()?;
+    let directory = recording.as_ref().map(Recording::directory);
     let began = Instant::now();
-    let mut child = match command::start(&args.command, &socket) {
+    let mut child = match command::start(&args.command, &socket, directory) {
         Ok(child) => child,
         Err(not_started) => return Ok(complain(&not_started)),
     };
@@ -113,18 +124,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let seen = watch.end();
     drop(manager);
 
+    let (trace, traced) = Recording::finish_some(recording);
     let report = Report::new(
         &args.command,
         ended,
         elapsed,
         (budget_bytes, args.reserve.0),
         &seen,
+        trace,
     );
     match report_file {
         Some((file, path)) => write_report(file, path, &report.json()?)?,
         None => note(report.text().trim_end()),
     }
-    Ok(exit_code(ended))
+    traced.map(|()| exit_code(ended))
 }
 
 fn exit_code(ended: Ended) -> ExitCode {

@@ -9,6 +9,7 @@ use vidmm_machine::ByteSize;
 use vidmm_wire::ClassFigures;
 
 use crate::output::{Failure, printable};
+use crate::recording::Written;
 use crate::run::command::Ended;
 use crate::run::watch::{Process, Seen};
 use crate::words::{CLASSES, discarded_bytes, discards, hit_rate, percent, size, table};
@@ -37,6 +38,9 @@ pub(crate) struct Report {
     processes: Vec<ProcessReport>,
     /// Why the manager was not watched to the end; `null`: it was.
     trouble: Option<String>,
+    /// Only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Written>,
     #[serde(skip)]
     seen: Vec<Process>,
 }
@@ -68,6 +72,7 @@ impl Report {
         elapsed: Duration,
         sizes: (u64, u64),
         seen: &Seen,
+        trace: Option<Written>,
     ) -> Self {
         let signal = match ended {
             Ended::Killed(signal) => Some(signal),
@@ -93,6 +98,7 @@ impl Report {
             interval_ms_max: u64::try_from(seen.interval_max.as_millis()).unwrap_or(u64::MAX),
             processes: seen.processes.iter().map(ProcessReport::of).collect(),
             trouble: seen.trouble.clone(),
+            trace,
             seen: seen.processes.clone(),
         }
     }
@@ -148,6 +154,9 @@ impl Report {
         }
         if let Some(trouble) = &self.trouble {
             text.push_str(&format!("vidmm: not watched to the end: {trouble}\n"));
+        }
+        if let Some(trace) = &self.trace {
+            text.push_str(&format!("vidmm: trace {}\n", trace.in_words()));
         }
         text
     }
@@ -208,7 +217,7 @@ mod tests {
         };
         let command = [OsString::from("make"), OsString::from("-j4")];
         let elapsed = Duration::from_millis(12_345);
-        Report::new(&command, ended, elapsed, (256 << 20, 0), &seen)
+        Report::new(&command, ended, elapsed, (256 << 20, 0), &seen, None)
     }
 
     fn process() -> Process {

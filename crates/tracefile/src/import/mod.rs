@@ -18,14 +18,15 @@ pub(crate) trait Import: Send {
     fn next(&mut self) -> Result<Option<Access>, Problem>;
 }
 
-/// The accesses of a content in a format.
-pub(crate) fn import(content: Content, format: Format) -> Box<dyn Import> {
-    match format {
+/// The accesses of a content in a format; `None` of formats that are no stream of bytes.
+pub(crate) fn import(content: Content, format: Format) -> Option<Box<dyn Import>> {
+    Some(match format {
         Format::OracleGeneral => Box::new(oracle::Oracle::new(content)),
         Format::Lis => Box::new(lines::Lis::new(content)),
         Format::TimeIdSize => Box::new(lines::TimeIdSize::new(content)),
         Format::Penalties => Box::new(lines::Penalties::new(content)),
         Format::Lirs => Box::new(lines::Lirs::new(content)),
         Format::Csv => Box::new(values::Values::new(content)),
-    }
+        Format::Parquet | Format::Spool => return None,
+    })
 }

@@ -70,6 +70,8 @@ pub(crate) struct Assignment {
     pub(crate) socket: Vec<u8>,
     /// What reading the clock adds to a measured call.
     pub(crate) clock_ns: u64,
+    /// The directory to record into, if it is to.
+    pub(crate) trace: Option<Vec<u8>>,
     /// The demo's process: if that is not the worker's parent any more, nobody listens.
     pub(crate) parent: u32,
 }

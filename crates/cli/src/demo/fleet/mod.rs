@@ -20,6 +20,7 @@ pub(crate) mod worker_process;
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -64,12 +65,14 @@ const NOT_AT_ALL: Timespec = Timespec {
 const MESSAGES_AT_ONCE: usize = 64;
 
 /// What a run is to be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) seed: u64,
     pub(crate) workers: u16,
     pub(crate) budget_bytes: u64,
     pub(crate) chaos: bool,
+    /// Where workers are to record, if they are to.
+    pub(crate) trace: Option<PathBuf>,
 }
 
 /// Runs all workers to their end, with the sampler beside them.
@@ -210,6 +213,7 @@ impl<'a> Fleet<'a> {
         })?;
         self.members.add(worker, child);
         self.casualties.workers_started += 1;
+        let trace = self.wanted.trace.as_deref();
         let assignment = Assignment {
             worker: u16::try_from(worker)?,
             seed: self.wanted.seed,
@@ -219,6 +223,7 @@ impl<'a> Fleet<'a> {
             skip: self.turns.done(worker),
             socket: manager.socket().as_os_str().as_bytes().to_vec(),
             clock_ns: self.clock_ns,
+            trace: trace.map(|path| path.as_os_str().as_bytes().to_vec()),
             parent: std::process::id(),
         };
         let first = [ToWorker::Assignment(assignment)];

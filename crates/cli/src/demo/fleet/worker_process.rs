@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fd::OwnedFd;
-use vidmm::{JoinMode, JoinOptions, Pool};
+use vidmm::{JoinMode, JoinOptions, Pool, TraceOptions};
 
 use crate::demo::fleet::manager::end_with;
 use crate::demo::fleet::messages::{
@@ -54,12 +54,15 @@ fn work(line: &Arc<Line>, assignment: &Assignment, items: Vec<Item>) -> Result<(
         assignment.accesses,
         items.len(),
     );
-    let pool = Pool::builder()
-        .join(JoinOptions {
-            mode: JoinMode::Shared,
-            sockets: vec![PathBuf::from(OsString::from_vec(assignment.socket.clone()))],
-        })
-        .build()?;
+    let path = |bytes: &Vec<u8>| PathBuf::from(OsString::from_vec(bytes.clone()));
+    let mut builder = Pool::builder().join(JoinOptions {
+        mode: JoinMode::Shared,
+        sockets: vec![path(&assignment.socket)],
+    });
+    if let Some(directory) = &assignment.trace {
+        builder = builder.trace(TraceOptions::in_directory(path(directory)));
+    }
+    let pool = builder.build()?;
     line.say(&FromWorker::Ready(pool.ranges()))?;
     let store = Store::new(pool, items.len(), assignment.clock_ns);
     let outside = Box::new(ToOthers(Arc::clone(line)));
