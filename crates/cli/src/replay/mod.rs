@@ -42,8 +42,9 @@ Replays the accesses of a trace against caches of several sizes under several po
 each misses: vidmm's own policy, published ones, and what nobody who sees the future could do better \
 (belady).
 
-A trace is a file in one of these formats, told by its content, plain or packed with gzip, Zstandard or \
-xz: oracle-general, lis, time-id-size, penalties, lirs, csv (time,id,size[,cost]). It is read into memory: \
+A trace is one that vidmm recorded (`vidmm run --trace`: parquet, or a directory of spools), or a file in one \
+of these formats, plain or packed with gzip, Zstandard or xz: oracle-general, lis, time-id-size, penalties, \
+lirs, csv (time,id,size[,cost]). Its content tells which. It is read into memory: \
 16 bytes for each request and 50 for each object; each core that works for belady takes up to 40 more \
 for each request. A long trace can be replayed by a sample (--sample), in a part of the time and memory.";
 
