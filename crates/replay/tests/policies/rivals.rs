@@ -14,6 +14,7 @@ use std::num::NonZeroUsize;
 proptest! {
     #[test]
     fn lru_is_what_the_crate_lru_is(case in case(Sizes::One, 40, 500)) {
+        prop_assume!(!case.requests.is_empty());
         let size_of_one = case.requests.get(0).unwrap().size_bytes;
         let count = usize::try_from(case.size_bytes / size_of_one).unwrap();
         prop_assume!(count > 0);
