@@ -15,8 +15,8 @@ use vidmm_replay::{Online, Requests, replay};
 
 /// At most so many times the bytes that least recently used misses...
 const TIMES: f64 = 1.1;
-/// ...and as many bytes as the cache holds, so many times: to learn takes misses. (In 2,800 random
-/// sequences it was 0.7 at worst.)
+/// ...and as many bytes as the cache holds, so many times: to learn takes misses. (An earlier
+/// form of the policy took 0.7 at worst in 2,800 random sequences.)
 const SIZES: f64 = 2.0;
 
 /// A sequence in the making. An object is its number and never changes its size.
