@@ -73,14 +73,13 @@ pub(crate) struct OwnManager {
 }
 
 impl OwnManager {
-    /// Starts one with `budget_bytes` for its clients, of which `reserve_bytes` are kept for
-    /// newcomers. Clients may connect when this returns.
+    /// Starts one. Clients may connect when this returns.
     ///
     /// # Errors
     /// No directory, no socket, no thread.
-    pub(crate) fn start(budget_bytes: u64, reserve_bytes: u64) -> Result<Self, Failure> {
+    pub(crate) fn start(terms: Terms) -> Result<Self, Failure> {
         let lodging = Lodging::new()?;
-        let server = Server::bind(options(&lodging.socket(), budget_bytes, reserve_bytes))?;
+        let server = Server::bind(options(&lodging.socket(), terms))?;
         Ok(Self {
             serving: server.spawn()?,
             lodging,
@@ -101,9 +100,37 @@ impl Drop for OwnManager {
     }
 }
 
+/// Of its fair share a process is safe in so much, in percent, unless it is said otherwise. Its
+/// neighbours are no strangers but parts of the same work, so memory is to flow to where it saves
+/// most; some is left to each, so that none starves.
+pub(crate) const GUARDED_PERCENT: u32 = 25;
+
+/// What is decided for the clients of a manager of one's own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// For all together.
+    pub(crate) budget_bytes: u64,
+    /// What of it is kept for newcomers.
+    pub(crate) reserve_bytes: u64,
+    /// See [`Options::guarded_percent`].
+    pub(crate) guarded_percent: u32,
+}
+
+impl Terms {
+    /// The usual ones.
+    pub(crate) fn of_budget(budget_bytes: u64) -> Self {
+        Terms {
+            budget_bytes,
+            reserve_bytes: 0,
+            guarded_percent: GUARDED_PERCENT,
+        }
+    }
+}
+
 /// What all managers of one's own are started with.
-pub(crate) fn options(socket: &Path, budget_bytes: u64, reserve_bytes: u64) -> Options {
-    let mut options = Options::embedded(socket, budget_bytes);
-    options.reserve_bytes = Some(reserve_bytes);
+pub(crate) fn options(socket: &Path, terms: Terms) -> Options {
+    let mut options = Options::embedded(socket, terms.budget_bytes);
+    options.reserve_bytes = Some(terms.reserve_bytes);
+    options.guarded_percent = Some(terms.guarded_percent);
     options
 }

@@ -49,6 +49,9 @@ pub struct Options {
     /// What is kept for newcomers, in bytes. `None`: the configuration's, else a sixteenth of the
     /// budget.
     pub reserve_bytes: Option<u64>,
+    /// How much of its fair share a client is safe in, in percent, at most 100. `None`: the
+    /// configuration's, else all of it.
+    pub guarded_percent: Option<u32>,
     /// The configuration. `None`: defaults.
     pub config: Option<PathBuf>,
     /// Where metrics can be asked for. `None`: as the configuration says, else nowhere.
@@ -89,6 +92,7 @@ impl Default for Options {
             budget: None,
             allow_swap: false,
             reserve_bytes: None,
+            guarded_percent: None,
             config: None,
             metrics: None,
             metrics_textfile: None,

@@ -504,7 +504,7 @@ pub(crate) fn settings_of(
     let budget_bytes = spec.resolve(&options.files)?;
     let swap = options.allow_swap || config.allow_swap;
     check_memory(budget_bytes, swap, &options.files)?;
-    let settings = config.settings(budget_bytes, options.reserve_bytes);
+    let settings = config.settings(budget_bytes, options.reserve_bytes, options.guarded_percent);
     config.check_promises(&settings)?;
     Ok(settings)
 }

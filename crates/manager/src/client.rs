@@ -70,6 +70,8 @@ pub(crate) struct Client {
     pub(crate) supply: Option<Supply>,
     /// When it said so.
     pub(crate) supply_at: Millis,
+    /// How many bytes had been asked for by then, by all together, in requests that were granted.
+    supply_turnover: u64,
     pub(crate) figures: Figures,
     pub(crate) figures_at: Option<Millis>,
     pub(crate) order: Option<OrderOut>,
@@ -111,6 +113,7 @@ impl Client {
             asked_reservation: 0,
             supply: None,
             supply_at: Millis(0),
+            supply_turnover: 0,
             figures: Figures::default(),
             figures_at: None,
             order: None,
@@ -181,10 +184,20 @@ impl Client {
     }
 
     /// Takes what it says it could give, within what it can.
-    pub(crate) fn set_supply(&mut self, mut supply: Supply, now: Millis) {
+    /// `turnover` is how much has been granted to all so far, in bytes.
+    pub(crate) fn set_supply(&mut self, mut supply: Supply, now: Millis, turnover: u64) {
         clamp_supply(&mut supply, self.charge);
         self.supply = Some(supply);
         self.supply_at = now;
+        self.supply_turnover = turnover;
+    }
+
+    /// Whether it said what it could give since then, and not so much was granted after it that
+    /// there will be something else to give by now.
+    pub(crate) fn supply_serves(&self, since: Millis, turnover: u64, turnover_most: u64) -> bool {
+        self.supply.is_some()
+            && self.supply_at >= since
+            && turnover.saturating_sub(self.supply_turnover) <= turnover_most
     }
 
     /// Notes how far an order's outcome was what it had led to expect. Whoever disappoints again

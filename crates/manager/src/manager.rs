@@ -49,6 +49,9 @@ pub struct Manager {
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) granted: u64,
+    /// What those asked for who were granted it, whether it was to come from others or from
+    /// themselves.
+    pub(crate) granted_bytes: u64,
     pub(crate) refused: u64,
     pub(crate) orders: u64,
     pub(crate) ordered_bytes: u64,

@@ -17,6 +17,10 @@ use crate::shares::{Shares, protected};
 /// Nobody is polled more often, in milliseconds.
 pub(crate) const POLL_EVERY_MS: u64 = 25;
 
+/// What was told before so much of the budget was granted, one part in so many, is asked for anew:
+/// where memory is turned over quickly, what was worth least then has gone or was used since.
+const TURNOVER_PART: u64 = 16;
+
 /// What was sent and is waited for.
 #[derive(Debug, Default)]
 pub(crate) struct Outstanding {
@@ -311,13 +315,16 @@ impl Manager {
         true
     }
 
-    /// Polls all who hold something, answer in time, and said before `since` what they could give.
+    /// Polls all who hold something, answer in time, and said what they could give before `since`
+    /// or before much was granted.
     pub(crate) fn poll_all(&mut self, since: Millis, actions: &mut Vec<Action>) -> Polled {
         let now = self.now;
+        let turnover = self.totals.granted_bytes;
+        let turnover_most = self.settings.budget_bytes / TURNOVER_PART;
         let (mut under_way, mut later) = (false, false);
         let mut old = Vec::new();
         for (process, client) in self.clients.iter() {
-            if !tells(client) || (client.supply.is_some() && client.supply_at >= since) {
+            if !tells(client) || client.supply_serves(since, turnover, turnover_most) {
                 continue;
             }
             let recent = client
@@ -342,6 +349,7 @@ impl Manager {
     /// What was polled. What was not is not heard.
     pub(crate) fn told(&mut self, process: ProcessId, told: Told, actions: &mut Vec<Action>) {
         let now = self.now;
+        let turnover = self.totals.granted_bytes;
         let Some(client) = self.clients.get_mut(process) else {
             return;
         };
@@ -349,7 +357,7 @@ impl Manager {
             return;
         };
         client.poll = None;
-        client.set_supply(told.supply, now);
+        client.set_supply(told.supply, now, turnover);
         client.figures = told.figures;
         client.figures_at = Some(now);
         // An order is older than the poll if it is late: that is still owed an answer.
@@ -435,6 +443,7 @@ impl Manager {
                 supply,
                 charge: client.charge(),
                 share: shares.share(client),
+                guarded: shares.guarded(client),
                 protected: protected(&self.settings, count, client),
                 asks,
             });

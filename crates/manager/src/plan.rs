@@ -1,8 +1,8 @@
 //! Who gives how much: a pure function from supplies to parts of a need.
 //!
 //! Unused bytes of all go first. Then class by class; HIGH of those beyond their share is NORMAL.
-//! Within a class those beyond their share give first, down to their share; then whoever may, down
-//! to what is protected. Among several, what has been offered longest goes first. Whoever asks is
+//! Within a class those beyond what is guarded of their share give first, down to that; then whoever
+//! may, down to what is protected. Among several, what has been offered longest goes first. Whoever asks is
 //! one of the givers; only what is protected of it goes after everything else, since it is its own
 //! to decide about.
 
@@ -23,6 +23,8 @@ pub(crate) struct Giver<'a> {
     pub(crate) supply: &'a Supply,
     pub(crate) charge: u64,
     pub(crate) share: u64,
+    /// What of its share is safe while others have more than that.
+    pub(crate) guarded: u64,
     /// It is never brought below this.
     pub(crate) protected: u64,
     /// It is the one that asks.
@@ -81,7 +83,7 @@ pub(crate) fn plan(givers: &[Giver<'_>], wanted: Wanted) -> Plan {
     planner.take_own_least(wanted.own_least);
     planner.take_unused();
     for class in 0..3 {
-        planner.take_class(class, Bound::Share);
+        planner.take_class(class, Bound::Guarded);
         planner.take_class(class, Bound::Protected);
     }
     for class in 0..3 {
@@ -94,7 +96,7 @@ pub(crate) fn plan(givers: &[Giver<'_>], wanted: Wanted) -> Plan {
 /// Down to what a phase takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
-    Share,
+    Guarded,
     Protected,
     OwnToTheEnd,
 }
@@ -142,14 +144,15 @@ impl<'a> Taking<'a> {
         if self.step(class).is_some() {
             return Some(class);
         }
-        let high_is_normal = class == 1 && bound == Bound::Share;
+        let high_is_normal = class == 1 && bound == Bound::Guarded;
         (high_is_normal && self.step(2).is_some()).then_some(2)
     }
 
-    /// How much may still be taken in a phase.
-    fn may_give(&self, bound: Bound) -> u64 {
+    /// How much may still be taken in a phase; `lowered`: of HIGH, as NORMAL.
+    fn may_give(&self, bound: Bound, lowered: bool) -> u64 {
         let down_to = match bound {
-            Bound::Share => self.giver.share.max(self.giver.protected),
+            Bound::Guarded if lowered => self.giver.share.max(self.giver.protected),
+            Bound::Guarded => self.giver.guarded.max(self.giver.protected),
             Bound::Protected => self.giver.protected,
             Bound::OwnToTheEnd if self.giver.asks => 0,
             Bound::OwnToTheEnd => return 0,
@@ -235,7 +238,7 @@ impl Planner<'_> {
     }
 
     fn take_unused(&mut self) {
-        for bound in [Bound::Share, Bound::Protected] {
+        for bound in [Bound::Guarded, Bound::Protected] {
             let unused = |taking: &Taking<'_>| {
                 let supply = taking.giver.supply;
                 let there = match self.memory_only {
@@ -243,7 +246,7 @@ impl Planner<'_> {
                     false => supply.unused_bytes.saturating_add(supply.warm_bytes),
                 };
                 let left = there.saturating_sub(taking.unused);
-                left.min(taking.may_give(bound))
+                left.min(taking.may_give(bound, false))
             };
             let mut most_first: Vec<(u64, usize)> = (self.takings.iter().enumerate())
                 .filter(|(_, taking)| !taking.giver.asks)
@@ -275,7 +278,8 @@ impl Planner<'_> {
             let Some(of_class) = taking.class_in(class, bound) else {
                 continue;
             };
-            self.take(index, of_class, taking.may_give(bound).min(self.left));
+            let most = taking.may_give(bound, of_class != class).min(self.left);
+            self.take(index, of_class, most);
             if self.done() {
                 return;
             }
@@ -286,10 +290,12 @@ impl Planner<'_> {
     /// A giver that could give more in a phase, with for how long that has been idle.
     fn candidate(&self, index: usize, class: usize, bound: Bound) -> Option<(u32, Reverse<usize>)> {
         let taking = &self.takings[index];
-        if taking.may_give(bound) == 0 || (taking.giver.asks && self.own >= self.own_enough) {
+        let of_class = taking.class_in(class, bound)?;
+        let own_will_do = taking.giver.asks && self.own >= self.own_enough;
+        if own_will_do || taking.may_give(bound, of_class != class) == 0 {
             return None;
         }
-        let step = taking.step(taking.class_in(class, bound)?)?;
+        let step = taking.step(of_class)?;
         Some((step.idle_ms, Reverse(index)))
     }
 
@@ -301,7 +307,7 @@ impl Planner<'_> {
         if self.left > 0 || taking.giver.asks || taking.of_next[class] == 0 {
             return;
         }
-        let most = most.min(taking.may_give(Bound::Protected));
+        let most = most.min(taking.may_give(Bound::Protected, false));
         taking.take_step(class, most);
     }
 

@@ -40,10 +40,11 @@ impl Manager {
         actions: &mut Vec<Action>,
     ) {
         let now = self.now;
+        let turnover = self.totals.granted_bytes;
         let Some(client) = self.clients.get_mut(process) else {
             return;
         };
-        client.set_supply(ask.supply, now);
+        client.set_supply(ask.supply, now, turnover);
         let level = self.level(process, ask.bytes);
         let request = Request {
             process,
@@ -271,6 +272,7 @@ impl Manager {
         });
         let (process, connection) = (request.process, request.connection);
         self.totals.granted += 1;
+        self.totals.granted_bytes = self.totals.granted_bytes.saturating_add(request.bytes);
         let Some(client) = self.clients.get_mut(process) else {
             return;
         };

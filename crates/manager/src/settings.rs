@@ -7,6 +7,9 @@ pub struct Settings {
     pub budget_bytes: u64,
     /// What is kept for clients below their floor, in bytes.
     pub reserve_bytes: u64,
+    /// How much of a client's fair share is safe from others' needs, in percent, at most 100: what is
+    /// offered beyond that gives first, whoever's it is, by how long it has not been used.
+    pub guarded_percent: u32,
     /// As many processes may be counted at once.
     pub clients_max: u32,
     /// How long a request may wait for memory that others have in use, in milliseconds.
@@ -26,6 +29,7 @@ impl Settings {
         Settings {
             budget_bytes,
             reserve_bytes: budget_bytes / 16,
+            guarded_percent: 100,
             clients_max: 4096,
             patience_ms: 500,
             answer_ms: 100,
@@ -37,6 +41,7 @@ impl Settings {
     pub(crate) fn sane(mut self) -> Self {
         self.budget_bytes = self.budget_bytes.max(1);
         self.reserve_bytes = self.reserve_bytes.min(self.budget_bytes);
+        self.guarded_percent = self.guarded_percent.min(100);
         self.answer_ms = self.answer_ms.max(1);
         self
     }

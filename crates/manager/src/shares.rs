@@ -30,6 +30,7 @@ pub(crate) fn reservable(settings: &Settings, clients: &Clients, client: &Client
 pub(crate) struct Shares {
     budget: u64,
     reserve: u64,
+    guarded_percent: u32,
     /// Of all that hold or want something.
     weights: u64,
     /// What all have in use or reserved.
@@ -42,6 +43,7 @@ impl Shares {
         let mut shares = Shares {
             budget: settings.budget_bytes,
             reserve: settings.reserve_bytes,
+            guarded_percent: settings.guarded_percent,
             weights: 0,
             taken: 0,
         };
@@ -63,6 +65,12 @@ impl Shares {
         };
         let share = u128::from(self.budget) * u128::from(own) / u128::from(all.max(1));
         to_u64(share).min(client.cap())
+    }
+
+    /// How much of its share others' needs leave a client.
+    pub(crate) fn guarded(&self, client: &Client) -> u64 {
+        let guarded = u128::from(self.share(client)) * u128::from(self.guarded_percent) / 100;
+        to_u64(guarded)
     }
 
     /// What a client may use now.

@@ -58,6 +58,7 @@ fn any_settings(dice: &mut Dice, usual: u64) -> Settings {
     Settings {
         budget_bytes: odd(dice, usual),
         reserve_bytes: odd(dice, usual / 16),
+        guarded_percent: dice.u32_below(120),
         clients_max: dice.u32_below(12),
         patience_ms: dice.u32_below(600),
         answer_ms: dice.u32_below(120),

@@ -3,7 +3,7 @@
 //!
 //! Owns: the run from arguments to report. The parts, in the order they are used: `inputs` finds
 //! files, `reference` unpacks each once (`unpack`, `sink`, `scratch`, `heap`), `length` and `plan`
-//! (`zipf`) say who reads what when, `fleet` starts the workers as processes under one manager
+//! (`zipf`) say who reads what when, `rule` by which policy is discarded, `fleet` starts the workers as processes under one manager
 //! (`crew`: the only one, as a thread), `worker` (`store`, `tally`, `histogram`) does it while
 //! `sampler` watches the memory (`still`), `baseline` computes the alternatives, and `report` and `text`
 //! tell the outcome.
@@ -18,6 +18,7 @@ mod length;
 mod plan;
 mod reference;
 mod report;
+mod rule;
 mod sampler;
 mod scratch;
 mod sink;
@@ -33,7 +34,6 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vidmm::Pool;
 use vidmm_machine::{BudgetSpec, MachineFiles};
 
 use crate::demo::baseline::Cost;
@@ -44,6 +44,7 @@ use crate::demo::inputs::{Found, Skipped, Wanted};
 use crate::demo::plan::Plan;
 use crate::demo::reference::Reference;
 use crate::demo::report::{Report, Schema};
+use crate::demo::rule::Rule;
 use crate::demo::scratch::Scratch;
 use crate::demo::still::Still;
 use crate::demo::tally::Live;
@@ -83,6 +84,7 @@ Examples:
   vidmm demo ~/Pictures --budget 256M      your own files, your own budget
   vidmm demo --accesses 5000 --seed 7      a short run; the same seed reads the same files
   vidmm demo --chaos                       workers and the manager are killed on the way
+  vidmm demo --policy oldest-first         the same without learning what to discard
   vidmm demo --trace demo.parquet          what happened to each allocation, for `vidmm replay`
   vidmm demo --trace demo.pftrace          the same for https://ui.perfetto.dev
   vidmm demo --json > demo.json            one JSON object, for programs
@@ -124,6 +126,10 @@ pub(crate) struct Args {
     /// once, half-way: contents and budget must hold all the same
     #[arg(long)]
     chaos: bool,
+
+    /// By which policy the workers discard
+    #[arg(long, value_enum, value_name = "NAME", default_value_t)]
+    policy: Rule,
 
     /// Record what happens to the workers' allocations into this file: Parquet, or what its end says
     /// (.csv, .perfetto-trace, .pftrace). A single worker is a process of its own then
@@ -177,7 +183,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     };
     let recording = target.map(Recording::begin).transpose()?;
     let outcome = if args.workers == 1 && !args.chaos && recording.is_none() {
-        let pool = Pool::builder().budget_bytes(budget_bytes).build()?;
+        let pool = args.policy.builder().budget_bytes(budget_bytes).build()?;
         crew::carry_out(&shared, &pool, budget_bytes)?
     } else {
         let wanted = WantedFleet {
@@ -185,6 +191,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             workers: args.workers,
             budget_bytes,
             chaos: args.chaos,
+            rule: args.policy,
             trace: recording.as_ref().map(|one| one.directory().to_owned()),
         };
         fleet::carry_out(&shared, &wanted)?
@@ -195,6 +202,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         trace,
         reference_elapsed_ns: nanoseconds(reference_elapsed),
         seed: args.seed,
+        policy: args.policy,
         files_left_out: size_u64(found.left_out + reference.left_out),
         ..report_of(&shared, outcome, budget_bytes, reference.skipped)
     };
@@ -315,6 +323,7 @@ fn report_of(
             baseline::lru(&shared.plan, &costs, budget_bytes),
         ],
         seed: 0,
+        policy: Rule::default(),
         workers: size_u64(shared.plan.workers),
         workers_stopped: casualties.workers_stopped,
         managers_killed: casualties.managers_killed,

@@ -136,7 +136,7 @@ impl Text<'_> {
             out,
             "  {:>10}  {} ({} on the clock, summed over the workers)",
             seconds(report.rebuild_ns),
-            self.bold("vidmm: offered memory under one budget"),
+            self.bold(report.policy.title()),
             seconds(report.rebuild_wall_ns),
         )?;
         writeln!(

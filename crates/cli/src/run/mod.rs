@@ -19,7 +19,7 @@ use std::time::Instant;
 use vidmm_machine::{BudgetSpec, ByteSize, MachineFiles};
 
 use crate::output::{Failure, note};
-use crate::own_manager::OwnManager;
+use crate::own_manager::{GUARDED_PERCENT, OwnManager, Terms};
 use crate::recording::{Recording, Target};
 use crate::run::command::{Ended, NotStarted};
 use crate::run::report::Report;
@@ -66,6 +66,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", default_value = "0")]
     reserve: ByteSize,
 
+    /// How much of an even part of the budget nobody else takes from a process, in percent. What is
+    /// offered beyond that goes by how little it is worth, whoever's it is
+    #[arg(long, value_name = "PERCENT", default_value_t = GUARDED_PERCENT, value_parser = clap::value_parser!(u32).range(0..=100))]
+    guarded: u32,
+
     /// Write the report as JSON into this file instead of text to standard error
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -97,7 +102,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let report_file = args.report.as_deref().map(open_report).transpose()?;
     let target = args.trace.as_deref().map(Target::check).transpose()?;
     let recording = target.map(Recording::begin).transpose()?;
-    let manager = OwnManager::start(budget_bytes, args.reserve.0)?;
+    let manager = OwnManager::start(Terms {
+        budget_bytes,
+        reserve_bytes: args.reserve.0,
+        guarded_percent: args.guarded,
+    })?;
     let socket = manager.socket();
     // From here on signals are the command's business.
     let signals = signals::Caught::catch()?;

@@ -35,6 +35,7 @@ struct Text {
     budget: Option<Parsed<BudgetSpec>>,
     allow_swap: Option<bool>,
     reserve: Option<Parsed<ByteSize>>,
+    guarded_percent: Option<Spanned<u32>>,
     patience_ms: Option<u32>,
     answer_ms: Option<Spanned<u32>>,
     clients_max: Option<Spanned<u32>>,
@@ -57,6 +58,7 @@ pub(crate) struct Config {
     pub(crate) budget: Option<BudgetSpec>,
     pub(crate) allow_swap: bool,
     pub(crate) reserve_bytes: Option<u64>,
+    guarded_percent: Option<u32>,
     patience_ms: Option<u32>,
     answer_ms: Option<u32>,
     clients_max: Option<u32>,
@@ -107,12 +109,20 @@ impl Config {
         };
         let answer_ms = positive(read.answer_ms, "answer_ms")?;
         let clients_max = positive(read.clients_max, "clients_max")?;
+        let guarded_percent = match read.guarded_percent {
+            Some(value) if *value.get_ref() > 100 => {
+                let why = "guarded_percent must be at most 100".to_owned();
+                return Err(wrong(Some(value.span()), why));
+            }
+            value => value.map(Spanned::into_inner),
+        };
         let rules =
             Rules::of(&read.all, read.client, users).map_err(|(span, why)| wrong(span, why))?;
         Ok(Config {
             budget: read.budget.map(|parsed| parsed.0),
             allow_swap: read.allow_swap.unwrap_or(false),
             reserve_bytes: read.reserve.map(|parsed| parsed.0.0),
+            guarded_percent,
             patience_ms: read.patience_ms,
             answer_ms,
             clients_max,
@@ -124,14 +134,23 @@ impl Config {
         })
     }
 
-    /// What holds for all, with a budget in bytes. `reserve_bytes`: instead of what is configured.
-    pub(crate) fn settings(&self, budget_bytes: u64, reserve_bytes: Option<u64>) -> Settings {
+    /// What holds for all, with a budget in bytes. `reserve_bytes` and `guarded_percent`: instead of
+    /// what is configured.
+    pub(crate) fn settings(
+        &self,
+        budget_bytes: u64,
+        reserve_bytes: Option<u64>,
+        guarded_percent: Option<u32>,
+    ) -> Settings {
         let usual = Settings::of_budget(budget_bytes);
         Settings {
             budget_bytes,
             reserve_bytes: reserve_bytes
                 .or(self.reserve_bytes)
                 .unwrap_or(usual.reserve_bytes),
+            guarded_percent: guarded_percent
+                .or(self.guarded_percent)
+                .unwrap_or(usual.guarded_percent),
             clients_max: self.clients_max.unwrap_or(usual.clients_max),
             patience_ms: self.patience_ms.unwrap_or(usual.patience_ms),
             answer_ms: self.answer_ms.unwrap_or(usual.answer_ms),

@@ -25,8 +25,9 @@ fn parsed(text: &str) -> Result<Config, String> {
 fn nothing_written_is_all_defaults() {
     let config = parsed("").unwrap();
     assert_eq!(config, Config::default());
-    assert_eq!(config.settings(1600, None), Settings::of_budget(1600));
-    assert_eq!(config.settings(1600, Some(0)).reserve_bytes, 0);
+    assert_eq!(config.settings(1600, None, None), Settings::of_budget(1600));
+    assert_eq!(config.settings(1600, Some(0), None).reserve_bytes, 0);
+    assert_eq!(config.settings(1600, None, Some(9)).guarded_percent, 9);
 }
 
 #[test]
@@ -36,6 +37,7 @@ fn everything_that_can_be_written() {
         budget = "50%"
         allow_swap = true
         reserve = "1M"
+        guarded_percent = 40
         patience_ms = 0
         answer_ms = 50
         clients_max = 7
@@ -58,10 +60,11 @@ fn everything_that_can_be_written() {
         "#,
     )
     .unwrap();
-    let settings = config.settings(1 << 40, None);
+    let settings = config.settings(1 << 40, None, None);
     assert_eq!((settings.patience_ms, settings.answer_ms), (0, 50));
     assert_eq!((settings.clients_max, settings.reserve_bytes), (7, 1 << 20));
     assert_eq!(settings.audit_slack_bytes, 3 << 20);
+    assert_eq!(settings.guarded_percent, 40);
     assert_eq!(config.log_level, Some(LogLevel::Debug));
     assert_eq!(config.metrics, "127.0.0.1:9464".parse().ok());
     let usual = Terms {
@@ -147,6 +150,8 @@ fn what_is_wrong_is_said_with_its_place() {
         ("client = 3", "m.toml:1:10", "invalid type"),
         ("clients_max = 0", "m.toml:1:15", "at least 1"),
         ("answer_ms = 0", "m.toml:1:13", "at least 1"),
+        ("guarded_percent = 101", "m.toml:1:19", "at most 100"),
+        ("guarded_percent = -1", "m.toml:1:19", "invalid value"),
         ("clients_max = 99999999999", "m.toml:1:15", "invalid value"),
         ("metrics = \"localhost:1\"", "m.toml:1:11", "127.0.0.1:9464"),
         ("log_level = \"loud\"", "m.toml:1:13", "\"warning\""),
@@ -181,7 +186,7 @@ fn a_budget_that_cannot_keep_what_is_promised() {
     for (text, what) in table {
         let config = parsed(text).unwrap();
         let error = config
-            .check_promises(&config.settings(1 << 20, None))
+            .check_promises(&config.settings(1 << 20, None, None))
             .unwrap_err();
         let error = error.to_string();
         assert!(
@@ -190,7 +195,7 @@ fn a_budget_that_cannot_keep_what_is_promised() {
         );
         assert!(
             config
-                .check_promises(&config.settings(64 << 20, None))
+                .check_promises(&config.settings(64 << 20, None, None))
                 .is_ok()
         );
     }

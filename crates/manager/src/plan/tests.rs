@@ -36,6 +36,7 @@ fn giver(n: u32, supply: &Supply, pages: [u64; 3]) -> Giver<'_> {
         supply,
         charge,
         share,
+        guarded: share,
         protected,
         asks: false,
     }
@@ -190,6 +191,18 @@ fn any_givers() -> impl Strategy<Value = Vec<Figures>> {
     })
 }
 
+/// The givers of these figures, each with so much of its share guarded, in percent.
+fn givers_of(figures: &[Figures], guarded_percent: u64) -> Vec<Giver<'_>> {
+    (0..)
+        .zip(figures)
+        .map(|(n, (supply, charge, share, protected))| {
+            let giver = giver(n, supply, [*charge, *share, *protected]);
+            let guarded = giver.share * guarded_percent / 100;
+            Giver { guarded, ..giver }
+        })
+        .collect()
+}
+
 /// How many bytes of each class a part takes, given that the giver discards by class.
 fn by_class(supply: &Supply, bytes: u64) -> [u64; 3] {
     let mut left = bytes.saturating_sub(supply.unused_bytes);
@@ -209,12 +222,12 @@ proptest! {
         pages in 1..120u64,
         asker in prop::option::of(0..6usize),
         own_enough in 0..60u64,
+        guarded_percent in 0..=100u64,
     ) {
-        let givers: Vec<Giver<'_>> = (0..).zip(&figures).map(|(n, (supply, charge, share, protected))| {
-            let mut giver = giver(n, supply, [*charge, *share, *protected]);
-            giver.asks = asker == usize::try_from(n).ok();
-            giver
-        }).collect();
+        let mut givers = givers_of(&figures, guarded_percent);
+        for (n, giver) in givers.iter_mut().enumerate() {
+            giver.asks = asker == Some(n);
+        }
         let own_enough = if asker.is_some() { own_enough * PAGE } else { 0 };
         let need = Wanted { own_enough, ..wanted(pages) };
         let plan = plan(&givers, need);
@@ -260,10 +273,9 @@ proptest! {
     fn nothing_of_a_higher_class_goes_while_a_lower_one_would_do(
         figures in any_givers(),
         pages in 1..120u64,
+        guarded_percent in 0..=100u64,
     ) {
-        let givers: Vec<Giver<'_>> = (0..).zip(&figures).map(|(n, (supply, charge, share, protected))| {
-            giver(n, supply, [*charge, *share, *protected])
-        }).collect();
+        let givers = givers_of(&figures, guarded_percent);
         let plan = plan(&givers, wanted(pages));
         let taken = |giver: &Giver<'_>| {
             plan.parts.iter().find(|part| part.process == giver.process).map_or(0, |part| part.bytes)
@@ -287,6 +299,77 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn nothing_guarded_goes_while_others_have_more_than_that(
+        figures in any_givers(),
+        pages in 1..120u64,
+        guarded_percent in 0..=100u64,
+    ) {
+        let givers = givers_of(&figures, guarded_percent);
+        let plan = plan(&givers, wanted(pages));
+        let taken = |giver: &Giver<'_>| {
+            plan.parts.iter().find(|part| part.process == giver.process).map_or(0, |part| part.bytes)
+        };
+        for giver in &givers {
+            let bytes = by_class(giver.supply, taken(giver));
+            let Some(class) = (0..3).rev().find(|class| bytes[*class] > 0) else { continue };
+            if giver.charge - taken(giver) >= giver.guarded {
+                continue;
+            }
+            for other in &givers {
+                let has = other.charge - taken(other);
+                let left = other.supply.class_bytes(class) - by_class(other.supply, taken(other))[class];
+                prop_assert!(
+                    left == 0 || has <= other.guarded.max(other.protected),
+                    "{:?} gives of class {} while {:?} keeps some", giver, class, other
+                );
+            }
+        }
+    }
+}
+
+fn guarded(giver: Giver<'_>, pages: u64) -> Giver<'_> {
+    Giver {
+        guarded: pages * PAGE,
+        ..giver
+    }
+}
+
+#[test]
+fn what_is_guarded_of_a_share_is_safe_and_high_of_all_of_it() {
+    let idle = supply(0, [&[], &[(1, 900, 30)], &[]]);
+    let busy = supply(0, [&[], &[(1, 10, 10)], &[(2, 500, 30)]]);
+    // Shares of 40; the first is within its own, but not within what is guarded of it.
+    let first = guarded(giver(1, &idle, [30, 40, 0]), 10);
+    let second = guarded(giver(2, &busy, [50, 40, 0]), 10);
+    let all = [first.clone(), second.clone()];
+    // By time, down to what is guarded.
+    assert_eq!(
+        parts(&plan(&all, wanted(18))),
+        [(1, 18, [All, UpTo(1), Nothing])]
+    );
+    // Then the second's NORMAL, by which it is down to its share: its HIGH stays what it is.
+    assert_eq!(
+        parts(&plan(&all, wanted(30))),
+        [
+            (1, 20, [All, UpTo(1), Nothing]),
+            (2, 10, [All, UpTo(1), Nothing])
+        ]
+    );
+    assert_eq!(
+        parts(&plan(&all, wanted(35))),
+        [
+            (1, 25, [All, UpTo(1), Nothing]),
+            (2, 10, [All, UpTo(1), Nothing])
+        ]
+    );
+    // All of the share guarded: the second is the only one beyond.
+    let all = [guarded(first, 40), guarded(second, 40)];
+    assert_eq!(
+        parts(&plan(&all, wanted(8))),
+        [(2, 8, [All, UpTo(1), Nothing])]
+    );
 }
 
 /// Whoever is asked for memory is not asked for credit, and what is protected of it is memory.

@@ -78,6 +78,7 @@ impl World {
         if dice.chance(300) {
             settings.reserve_bytes = 0;
         }
+        settings.guarded_percent = if seed.is_multiple_of(3) { 100 } else { 25 };
         let mut world = World {
             plan,
             dice,

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::demo::inputs::{Input, Kind};
 use crate::demo::reference::Item;
+use crate::demo::rule::Rule;
 use crate::demo::tally::Record;
 
 /// No packet is longer, in bytes.
@@ -70,6 +71,8 @@ pub(crate) struct Assignment {
     pub(crate) socket: Vec<u8>,
     /// What reading the clock adds to a measured call.
     pub(crate) clock_ns: u64,
+    /// By which its pool discards.
+    pub(crate) rule: Rule,
     /// The directory to record into, if it is to.
     pub(crate) trace: Option<Vec<u8>>,
     /// The demo's process: if that is not the worker's parent any more, nobody listens.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fd::OwnedFd;
-use vidmm::{JoinMode, JoinOptions, Pool, TraceOptions};
+use vidmm::{JoinMode, JoinOptions, TraceOptions};
 
 use crate::demo::fleet::manager::end_with;
 use crate::demo::fleet::messages::{
@@ -55,7 +55,7 @@ fn work(line: &Arc<Line>, assignment: &Assignment, items: Vec<Item>) -> Result<(
         items.len(),
     );
     let path = |bytes: &Vec<u8>| PathBuf::from(OsString::from_vec(bytes.clone()));
-    let mut builder = Pool::builder().join(JoinOptions {
+    let mut builder = assignment.rule.builder().join(JoinOptions {
         mode: JoinMode::Shared,
         sockets: vec![path(&assignment.socket)],
     });
