@@ -151,10 +151,16 @@ struct Manager {
 impl Manager {
     /// For programs that all follow `rule`.
     fn start(budget_mib: usize, rule: Rule) -> Self {
+        Self::start_guarding(budget_mib, rule, 100)
+    }
+
+    /// One that leaves each program so much of its share, in percent.
+    fn start_guarding(budget_mib: usize, rule: Rule, percent: u32) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("manager.sock");
         let mut options = Options::embedded(&socket, (budget_mib * MIB) as u64);
         options.reserve_bytes = Some(0);
+        options.guarded_percent = Some(percent);
         options.pressure = false;
         let server = Server::bind(options).expect("a manager");
         Manager {
@@ -356,6 +362,41 @@ fn who_offers_and_sleeps_keeps_its_share_and_no_more() {
         assert!(hoarder.held_mib() > 14.0, "{rule:?}: {hoarder}");
         assert!(worker.held_mib() > 15.0, "{rule:?}: {worker}");
     }
+}
+
+#[test]
+fn with_less_guarded_who_sleeps_keeps_less() {
+    for rule in RULES {
+        let manager = Manager::start_guarding(32, rule, 25);
+        let mut hoarder = manager.program(30, CHEAP, Class::Normal);
+        let mut worker = manager.program(28, CHEAP, Class::Normal);
+        hoarder.loop_on(30 * TILES_PER_MIB);
+        worker.draw(4000);
+        hoarder.loop_on(0);
+        println!("hoarder, a quarter guarded, {rule:?}: worker {worker}; hoarder {hoarder}");
+        assert!(hoarder.held_mib() > 3.0, "{rule:?}: {hoarder}");
+        assert!(hoarder.held_mib() < 8.0, "{rule:?}: {hoarder}");
+        assert!(worker.held_mib() > 23.0, "{rule:?}: {worker}");
+    }
+}
+
+#[test]
+fn with_less_guarded_a_scanner_still_takes_little_from_who_works() {
+    let manager = Manager::start_guarding(32, Rule::Learned, 25);
+    let mut worker = manager.program(12, CHEAP, Class::Normal);
+    let mut scanner = manager.program(96, CHEAP, Class::Normal);
+    for round in 0..12 {
+        if round == 6 {
+            worker.warmed_up();
+            scanner.warmed_up();
+        }
+        for _ in 0..32 {
+            worker.loop_on(TILES_PER_MIB);
+            scanner.loop_on(TILES_PER_MIB);
+        }
+    }
+    println!("scanner, a quarter guarded: worker {worker}; scanner {scanner}");
+    assert!(worker.rebuilt() < 0.05, "{worker}");
 }
 
 #[test]

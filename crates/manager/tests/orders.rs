@@ -53,6 +53,28 @@ fn an_order_names_the_steps_and_the_beneficiary() {
 }
 
 #[test]
+fn what_was_told_before_much_was_granted_is_asked_for_anew() {
+    // A sixteenth of the budget is 10 MiB.
+    for (granted, whose) in [(4, 1), (20, 2)] {
+        let (mut desk, newcomer) = holders(&[80, 80]);
+        let offers = |idle_ms| Offers::default().step(NORMAL, 1, idle_ms, 40);
+        desk.offers.insert(1, offers(900));
+        desk.offers.insert(2, offers(100));
+        desk.ask(newcomer, granted);
+        let orders = desk.orders();
+        assert_eq!(orders.len(), 1);
+        assert_eq!(orders[0].0, 1);
+        desk.answer_bytes(1, orders[0].1.order, orders[0].1.bytes);
+        assert_eq!(desk.credits().len(), 1);
+        desk.until(desk.now + 40);
+        // The first has used all of it since.
+        desk.offers.insert(1, offers(0));
+        desk.ask(newcomer, 1);
+        assert_eq!(desk.ordered(), [(whose, 1)], "after {granted} MiB");
+    }
+}
+
+#[test]
 fn unused_bytes_come_without_a_discard() {
     let (mut desk, newcomer) = holders(&[50, 50]);
     desk.offers
