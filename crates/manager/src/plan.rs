@@ -2,9 +2,10 @@
 //!
 //! Unused bytes of all go first. Then class by class; HIGH of those beyond their share is NORMAL.
 //! Within a class those beyond what is guarded of their share give first, down to that; then whoever
-//! may, down to what is protected. Among several, what has been offered longest goes first. Whoever asks is
-//! one of the givers; only what is protected of it goes after everything else, since it is its own
-//! to decide about.
+//! may, down to what is protected. Among several, what has been idle longest goes first, and of what
+//! has been so for as long, that of whoever is furthest beyond its share. Whoever asks is one of the
+//! givers; only what is protected of it goes after everything else, since it is its own to decide
+//! about.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -191,6 +192,11 @@ impl<'a> Taking<'a> {
     }
 }
 
+/// For how long what a giver would give next has been idle, in milliseconds; how far beyond its share
+/// it is, in bytes, since programs that use all they have every other millisecond are idle for none;
+/// who. The greatest is next.
+type Candidate = (u32, i128, Reverse<usize>);
+
 #[derive(Debug)]
 struct Planner<'a> {
     takings: Vec<Taking<'a>>,
@@ -270,10 +276,10 @@ impl Planner<'_> {
         if self.done() {
             return;
         }
-        let mut longest_idle: BinaryHeap<(u32, Reverse<usize>)> = (0..self.takings.len())
+        let mut longest_idle: BinaryHeap<Candidate> = (0..self.takings.len())
             .filter_map(|index| self.candidate(index, class, bound))
             .collect();
-        while let Some((_, Reverse(index))) = longest_idle.pop() {
+        while let Some((_, _, Reverse(index))) = longest_idle.pop() {
             let taking = &self.takings[index];
             let Some(of_class) = taking.class_in(class, bound) else {
                 continue;
@@ -287,8 +293,8 @@ impl Planner<'_> {
         }
     }
 
-    /// A giver that could give more in a phase, with for how long that has been idle.
-    fn candidate(&self, index: usize, class: usize, bound: Bound) -> Option<(u32, Reverse<usize>)> {
+    /// A giver that could give more in a phase.
+    fn candidate(&self, index: usize, class: usize, bound: Bound) -> Option<Candidate> {
         let taking = &self.takings[index];
         let of_class = taking.class_in(class, bound)?;
         let own_will_do = taking.giver.asks && self.own >= self.own_enough;
@@ -296,7 +302,9 @@ impl Planner<'_> {
             return None;
         }
         let step = taking.step(of_class)?;
-        Some((step.idle_ms, Reverse(index)))
+        let left = i128::from(taking.has.saturating_sub(taking.taken));
+        let beyond_share = left - i128::from(taking.giver.share);
+        Some((step.idle_ms, beyond_share, Reverse(index)))
     }
 
     fn overshoot(&mut self, most: u64) {

@@ -108,11 +108,11 @@ pub trait Policy: Send + Sync + Debug {
         (rank.0 >> 22) as usize
     }
 
-    /// By how much longer than it was it counts as idle, when processes are compared: their ranks
-    /// cannot be. What is worth less than its age says counts as older. Between 1/1024 and 1024.
-    fn idle_factor(&self, candidate: &Candidate) -> f32 {
-        let _ = candidate;
-        1.0
+    /// For how long it counts as idle, in milliseconds, when processes are compared: their ranks
+    /// cannot be. What is worth less than its age says may count as idle for longer than it was.
+    /// `since` says how many milliseconds ago the miss clock was so many ticks younger.
+    fn idle_ms(&self, candidate: &Candidate, since: &dyn Fn(u32) -> f64) -> f64 {
+        since(candidate.age_ticks)
     }
 
     /// What it knows now, for one list, having looked at all allocations if it wants to; `None` if
@@ -172,10 +172,10 @@ impl Ranks {
         self.policy().place(rank)
     }
 
-    /// As [`Policy::idle_factor`].
+    /// As [`Policy::idle_ms`].
     #[must_use]
-    pub fn idle_factor(&self, candidate: &Candidate) -> f32 {
-        self.policy().idle_factor(candidate)
+    pub fn idle_ms(&self, candidate: &Candidate, since: &dyn Fn(u32) -> f64) -> f64 {
+        self.policy().idle_ms(candidate, since)
     }
 
     fn policy(&self) -> &dyn Policy {

@@ -329,6 +329,23 @@ proptest! {
     }
 }
 
+#[test]
+fn of_what_has_been_idle_as_long_that_of_whoever_has_most_goes_first() {
+    let same = supply(0, [&[], &[(1, 0, 10), (2, 0, 20)], &[]]);
+    let (few, many) = (giver(1, &same, [31, 0, 0]), giver(2, &same, [40, 0, 0]));
+    let [few_first, many_first] = [[few.clone(), many.clone()], [many, few]];
+    for givers in [few_first, many_first] {
+        // By steps: the one with more is asked until it has no more than the other.
+        assert_eq!(
+            parts(&plan(&givers, wanted(8))),
+            [(2, 8, [All, UpTo(1), Nothing])]
+        );
+        let both = parts(&plan(&givers, wanted(20)));
+        assert_eq!(both.iter().map(|part| part.1).sum::<u64>(), 20);
+        assert_eq!(both.len(), 2, "{both:?}");
+    }
+}
+
 fn guarded(giver: Giver<'_>, pages: u64) -> Giver<'_> {
     Giver {
         guarded: pages * PAGE,

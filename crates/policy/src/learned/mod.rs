@@ -189,6 +189,11 @@ pub(crate) struct Snapshot {
     bytes_per_ns: f64,
 }
 
+/// The miss clock's pace is taken over at least so many ticks.
+const PACE_TICKS: u32 = 8;
+/// What is idle counts as idle for so many times longer, or shorter, at most.
+const IDLE_FACTOR_MAX: f64 = 1024.0;
+
 /// How dear a rebuild is, in nanoseconds a byte, where nothing is known of any: it only matters
 /// beside processes where something is.
 const USUAL_NS_PER_BYTE: f64 = 1.0;
@@ -222,8 +227,9 @@ impl Policy for Snapshot {
         "vidmm"
     }
 
-    /// If a chance of reclaim that is the inverse of the age is what an age means.
-    fn idle_factor(&self, candidate: &Candidate) -> f32 {
+    /// The time in which it can be expected to pay, as if the chance of a reclaim were the inverse of
+    /// the age everywhere: then it is the age.
+    fn idle_ms(&self, candidate: &Candidate, since: &dyn Fn(u32) -> f64) -> f64 {
         let ns_per_byte = if self.bytes_per_ns > 0.0 {
             1.0 / self.bytes_per_ns
         } else {
@@ -232,10 +238,10 @@ impl Policy for Snapshot {
         let worth = f64::from(self.index(candidate))
             * f64::from(self.dearness(candidate))
             * (ns_per_byte / USUAL_NS_PER_BYTE);
-        // Near enough.
-        #[allow(clippy::cast_possible_truncation)]
-        let factor = (1.0 / (worth * f64::from(candidate.age_ticks.max(1)))) as f32;
-        factor.clamp(1.0 / 1024.0, 1024.0)
+        // Fewer ticks do not tell how long a tick takes.
+        let ticks = candidate.age_ticks.max(PACE_TICKS);
+        let factor = 1.0 / (worth * f64::from(ticks));
+        since(ticks) * factor.clamp(1.0 / IDLE_FACTOR_MAX, IDLE_FACTOR_MAX)
     }
 
     #[inline]

@@ -91,7 +91,7 @@ const POINT_MS: u64 = 10;
 #[derive(Debug)]
 pub(super) struct Times {
     began: Instant,
-    /// Ticks, and the milliseconds at which the clock had come to them; oldest first.
+    /// Ticks, and the microseconds at which the clock had come to them; oldest first.
     points: Vec<(u32, u64)>,
     /// What ranked the newest supplies, by their ticks: an order that names ranks means these.
     told: VecDeque<(u32, Ranks)>,
@@ -99,6 +99,9 @@ pub(super) struct Times {
 
 /// An order that is older than so many supplies finds the ranks of now.
 const TOLD_MAX: usize = 8;
+
+/// Between points that are at most so far apart, in microseconds, ticks are taken to be even.
+const EVEN_US: u64 = 100_000;
 
 impl Default for Times {
     fn default() -> Self {
@@ -111,15 +114,15 @@ impl Default for Times {
 }
 
 impl Times {
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Whether it is time for another point. Then what the clock says, just ticked, is to be noted:
     /// what was stamped less was offered before now.
     pub(super) fn is_due(&self) -> bool {
         let last = self.points.last();
-        last.is_none_or(|&(_, at_ms)| self.now_ms() >= at_ms.saturating_add(POINT_MS))
+        last.is_none_or(|&(_, at_us)| self.now_us() >= at_us.saturating_add(POINT_MS * 1000))
     }
 
     pub(super) fn note(&mut self, now_ticks: u32) {
@@ -131,22 +134,34 @@ impl Times {
                 place > POINTS_MAX / 2 || place % 2 == 1
             });
         }
-        self.points.push((now_ticks, self.now_ms()));
+        self.points.push((now_ticks, self.now_us()));
     }
 
-    /// For how many milliseconds, at least, something stamped so has been offered.
-    fn idle_ms(&self, stamp_ticks: u32, now_ticks: u32, now_ms: u64) -> u32 {
+    /// For how many milliseconds something has been offered that was stamped so many ticks before
+    /// now: since the clock went on from its stamp, at the latest.
+    fn idle_ms(&self, age_ticks: u32, now: (u32, u64)) -> f64 {
+        let (now_ticks, now_us) = now;
         let since = |ticks: u32| age(now_ticks, ticks);
-        // From some point on all are later than the stamp; the first of them was when it had
-        // been offered already.
-        let earlier = self
+        let passed = age_ticks.saturating_sub(1);
+        // From some point on all are later than that.
+        let later = self
             .points
-            .partition_point(|&(ticks, _)| since(ticks) >= since(stamp_ticks));
-        let idle = self
-            .points
-            .get(earlier)
-            .map_or(0, |&(_, at_ms)| now_ms.saturating_sub(at_ms));
-        u32::try_from(idle).unwrap_or(u32::MAX)
+            .partition_point(|&(ticks, _)| since(ticks) >= passed);
+        let earlier = later.checked_sub(1).and_then(|at| self.points.get(at));
+        let later = self.points.get(later).copied().unwrap_or(now);
+        let gone_us = match earlier {
+            Some(&(ticks, at_us)) if since(ticks) == passed => at_us,
+            Some(&(ticks, at_us)) if later.1.saturating_sub(at_us) <= EVEN_US => {
+                let all = u64::from(since(ticks) - since(later.0)).max(1);
+                let part = u64::from(since(ticks) - passed);
+                at_us + (later.1 - at_us) * part / all
+            }
+            _ => later.1,
+        };
+        // Of a time, all digits do not matter.
+        #[allow(clippy::cast_precision_loss)]
+        let idle_ms = now_us.saturating_sub(gone_us) as f64 / 1000.0;
+        idle_ms
     }
 }
 
@@ -195,14 +210,13 @@ impl<K: Kernel> Pool<K> {
         }
         times.told.push_back((now_ticks, ranks.clone()));
         let (times, ranks) = (&*times, &ranks);
-        let now_ms = times.now_ms();
+        let now = (now_ticks, times.now_us());
+        let since = |ticks| times.idle_ms(ticks, now);
         let idle_ms = |slot: &Slot, bytes| {
-            let stamp_ticks = slot.history().stamp_ticks;
-            let idle_ms = f64::from(times.idle_ms(stamp_ticks, now_ticks, now_ms));
-            let by = ranks.idle_factor(&candidate(slot, now_ticks, bytes));
+            let idle_ms = ranks.idle_ms(&candidate(slot, now_ticks, bytes), &since);
             // As much as fits.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let idle_ms = (idle_ms * f64::from(by)) as u32;
+            let idle_ms = idle_ms as u32;
             idle_ms
         };
         let mut add = |key: Key, bytes, idle_ms| {
@@ -337,17 +351,22 @@ mod tests {
     }
 
     #[test]
-    fn stamps_are_at_least_as_old_as_the_first_point_after_them() {
+    fn stamps_are_as_old_as_the_clock_says() {
         let times = Times {
             began: Instant::now(),
-            points: vec![(10, 100), (20, 200), (30, 300)],
+            points: vec![(10, 100_000), (20, 200_000), (30, 300_000)],
             ..Times::default()
         };
-        let idle = |stamp| times.idle_ms(stamp, 35, 1000);
-        assert_eq!(idle(9), 900);
-        assert_eq!(idle(10), 800, "offered after the clock came to 10");
-        assert_eq!((idle(19), idle(29)), (800, 700));
-        assert_eq!(idle(30), 0, "nothing is known since");
+        let idle = |stamp: u32| times.idle_ms(35 - stamp, (35, 1_000_000));
+        assert_eq!(idle(5), 900.0, "before the first point");
+        assert_eq!(idle(9), 900.0, "until the clock came to 10");
+        assert_eq!((idle(10), idle(14), idle(18)), (890.0, 850.0, 810.0));
+        assert_eq!((idle(19), idle(29)), (800.0, 700.0));
+        assert_eq!(idle(30), 0.0, "nothing is known since, for long");
+        assert_eq!((idle(34), idle(35)), (0.0, 0.0));
+        // Lately, ticks are taken to be even up to now.
+        let lately = |stamp: u32| times.idle_ms(35 - stamp, (35, 350_000));
+        assert_eq!((lately(29), lately(30), lately(33)), (50.0, 40.0, 10.0));
     }
 
     #[test]
