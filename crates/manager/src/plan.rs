@@ -18,7 +18,7 @@ use crate::event::ProcessId;
 const PAGE: u64 = 4096;
 
 /// Somebody who could give.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Giver<'a> {
     pub(crate) process: ProcessId,
     pub(crate) supply: &'a Supply,

@@ -333,7 +333,7 @@ proptest! {
 fn of_what_has_been_idle_as_long_that_of_whoever_has_most_goes_first() {
     let same = supply(0, [&[], &[(1, 0, 10), (2, 0, 20)], &[]]);
     let (few, many) = (giver(1, &same, [31, 0, 0]), giver(2, &same, [40, 0, 0]));
-    let [few_first, many_first] = [[few.clone(), many.clone()], [many, few]];
+    let [few_first, many_first] = [[few, many], [many, few]];
     for givers in [few_first, many_first] {
         // By steps: the one with more is asked until it has no more than the other.
         assert_eq!(
@@ -360,7 +360,7 @@ fn what_is_guarded_of_a_share_is_safe_and_high_of_all_of_it() {
     // Shares of 40; the first is within its own, but not within what is guarded of it.
     let first = guarded(giver(1, &idle, [30, 40, 0]), 10);
     let second = guarded(giver(2, &busy, [50, 40, 0]), 10);
-    let all = [first.clone(), second.clone()];
+    let all = [first, second];
     // By time, down to what is guarded.
     assert_eq!(
         parts(&plan(&all, wanted(18))),
