@@ -21,6 +21,8 @@ without=(
 # Faults and aborts end a process as they do without it; children made by fork leave by _exit, with
 # what they share with their parents.
 export ASAN_OPTIONS=handle_segv=0:handle_abort=0:detect_leaks=0:quarantine_size_mb=1
+# Fewer programs at random: each takes several times as long as without.
+export VIDMM_MODEL_CASES=${VIDMM_MODEL_CASES:-300} VIDMM_MODEL_THREAD_CASES=${VIDMM_MODEL_THREAD_CASES:-40}
 export RUSTFLAGS="-Zsanitizer=address"
 cargo +nightly test -p vidmm -p vidmm-pool --tests --no-fail-fast --target "$host" \
     --target-dir "${CARGO_TARGET_DIR:-target}/asan" -- "${without[@]}" "$@"
