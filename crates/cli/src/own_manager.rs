@@ -77,9 +77,9 @@ impl OwnManager {
     ///
     /// # Errors
     /// No directory, no socket, no thread.
-    pub(crate) fn start(terms: Terms) -> Result<Self, Failure> {
+    pub(crate) fn start(setup: Setup) -> Result<Self, Failure> {
         let lodging = Lodging::new()?;
-        let server = Server::bind(options(&lodging.socket(), terms))?;
+        let server = Server::bind(options(&lodging.socket(), setup))?;
         Ok(Self {
             serving: server.spawn()?,
             lodging,
@@ -107,7 +107,7 @@ pub(crate) const GUARDED_PERCENT: u32 = 25;
 
 /// What is decided for the clients of a manager of one's own.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct Setup {
     /// For all together.
     pub(crate) budget_bytes: u64,
     /// What of it is kept for newcomers.
@@ -116,10 +116,10 @@ pub(crate) struct Terms {
     pub(crate) guarded_percent: u32,
 }
 
-impl Terms {
+impl Setup {
     /// The usual ones.
     pub(crate) fn of_budget(budget_bytes: u64) -> Self {
-        Terms {
+        Setup {
             budget_bytes,
             reserve_bytes: 0,
             guarded_percent: GUARDED_PERCENT,
@@ -128,9 +128,9 @@ impl Terms {
 }
 
 /// What all managers of one's own are started with.
-pub(crate) fn options(socket: &Path, terms: Terms) -> Options {
-    let mut options = Options::embedded(socket, terms.budget_bytes);
-    options.reserve_bytes = Some(terms.reserve_bytes);
-    options.guarded_percent = Some(terms.guarded_percent);
+pub(crate) fn options(socket: &Path, setup: Setup) -> Options {
+    let mut options = Options::embedded(socket, setup.budget_bytes);
+    options.reserve_bytes = Some(setup.reserve_bytes);
+    options.guarded_percent = Some(setup.guarded_percent);
     options
 }

@@ -3,10 +3,10 @@
 //!
 //! Owns: the run from arguments to report. The parts, in the order they are used: `inputs` finds
 //! files, `reference` unpacks each once (`unpack`, `sink`, `scratch`, `heap`), `length` and `plan`
-//! (`zipf`) say who reads what when, `rule` by which policy is discarded, `fleet` starts the workers as processes under one manager
-//! (`crew`: the only one, as a thread), `worker` (`store`, `tally`, `histogram`) does it while
-//! `sampler` watches the memory (`still`), `baseline` computes the alternatives, and `report` and `text`
-//! tell the outcome.
+//! (`zipf`) say who reads what when, `policy` by what is discarded, `fleet` starts the workers as
+//! processes under one manager (`crew`: the only one, as a thread), `worker` (`store`, `tally`,
+//! `histogram`) does it while `sampler` watches the memory (`still`), `baseline` computes the
+//! alternatives, and `report` and `text` tell the outcome.
 
 mod baseline;
 mod crew;
@@ -16,9 +16,9 @@ mod histogram;
 mod inputs;
 mod length;
 mod plan;
+mod policy;
 mod reference;
 mod report;
-mod rule;
 mod sampler;
 mod scratch;
 mod sink;
@@ -42,9 +42,9 @@ use crate::demo::fleet::Wanted as WantedFleet;
 use crate::demo::histogram::nanoseconds;
 use crate::demo::inputs::{Found, Skipped, Wanted};
 use crate::demo::plan::Plan;
+use crate::demo::policy::PolicyName;
 use crate::demo::reference::Reference;
 use crate::demo::report::{Report, Schema};
-use crate::demo::rule::Rule;
 use crate::demo::scratch::Scratch;
 use crate::demo::still::Still;
 use crate::demo::tally::Live;
@@ -129,7 +129,7 @@ pub(crate) struct Args {
 
     /// By which policy the workers discard
     #[arg(long, value_enum, value_name = "NAME", default_value_t)]
-    policy: Rule,
+    policy: PolicyName,
 
     /// Record what happens to the workers' allocations into this file: Parquet, or what its end says
     /// (.csv, .perfetto-trace, .pftrace). A single worker is a process of its own then
@@ -191,7 +191,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             workers: args.workers,
             budget_bytes,
             chaos: args.chaos,
-            rule: args.policy,
+            policy: args.policy,
             trace: recording.as_ref().map(|one| one.directory().to_owned()),
         };
         fleet::carry_out(&shared, &wanted)?
@@ -323,7 +323,7 @@ fn report_of(
             baseline::lru(&shared.plan, &costs, budget_bytes),
         ],
         seed: 0,
-        policy: Rule::default(),
+        policy: PolicyName::default(),
         workers: size_u64(shared.plan.workers),
         workers_stopped: casualties.workers_stopped,
         managers_killed: casualties.managers_killed,

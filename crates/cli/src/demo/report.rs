@@ -9,7 +9,7 @@ use vidmm_machine::ByteSize;
 use crate::demo::baseline::Baseline;
 use crate::demo::histogram::Quantiles;
 use crate::demo::inputs::Skipped;
-use crate::demo::rule::Rule;
+use crate::demo::policy::PolicyName;
 use crate::output::Failure;
 use crate::recording::Written;
 
@@ -44,7 +44,7 @@ pub(crate) struct Report {
     pub(crate) baselines: Vec<Baseline>,
 
     pub(crate) seed: u64,
-    pub(crate) policy: Rule,
+    pub(crate) policy: PolicyName,
     pub(crate) workers: u64,
     /// How often a worker was stopped for a while.
     pub(crate) workers_stopped: u64,
@@ -157,7 +157,7 @@ pub(crate) mod tests {
                 },
             ],
             seed: 1,
-            policy: Rule::Vidmm,
+            policy: PolicyName::Vidmm,
             workers: 4,
             workers_stopped: 0,
             managers_killed: 0,

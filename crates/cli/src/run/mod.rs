@@ -19,7 +19,7 @@ use std::time::Instant;
 use vidmm_machine::{BudgetSpec, ByteSize, MachineFiles};
 
 use crate::output::{Failure, note};
-use crate::own_manager::{GUARDED_PERCENT, OwnManager, Terms};
+use crate::own_manager::{GUARDED_PERCENT, OwnManager, Setup};
 use crate::recording::{Recording, Target};
 use crate::run::command::{Ended, NotStarted};
 use crate::run::report::Report;
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let report_file = args.report.as_deref().map(open_report).transpose()?;
     let target = args.trace.as_deref().map(Target::check).transpose()?;
     let recording = target.map(Recording::begin).transpose()?;
-    let manager = OwnManager::start(Terms {
+    let manager = OwnManager::start(Setup {
         budget_bytes,
         reserve_bytes: args.reserve.0,
         guarded_percent: args.guarded,

@@ -203,6 +203,12 @@ fn givers_of(figures: &[Figures], guarded_percent: u64) -> Vec<Giver<'_>> {
         .collect()
 }
 
+/// How many bytes a plan takes of a giver.
+fn taken_of(plan: &Plan, giver: &Giver<'_>) -> u64 {
+    let part = (plan.parts.iter()).find(|part| part.process == giver.process);
+    part.map_or(0, |part| part.bytes)
+}
+
 /// How many bytes of each class a part takes, given that the giver discards by class.
 fn by_class(supply: &Supply, bytes: u64) -> [u64; 3] {
     let mut left = bytes.saturating_sub(supply.unused_bytes);
@@ -277,9 +283,7 @@ proptest! {
     ) {
         let givers = givers_of(&figures, guarded_percent);
         let plan = plan(&givers, wanted(pages));
-        let taken = |giver: &Giver<'_>| {
-            plan.parts.iter().find(|part| part.process == giver.process).map_or(0, |part| part.bytes)
-        };
+        let taken = |giver: &Giver<'_>| taken_of(&plan, giver);
         // The highest class that anybody within its share gives of; HIGH beyond it is NORMAL.
         let deepest = givers.iter().filter_map(|giver| {
             let bytes = by_class(giver.supply, taken(giver));
@@ -308,9 +312,7 @@ proptest! {
     ) {
         let givers = givers_of(&figures, guarded_percent);
         let plan = plan(&givers, wanted(pages));
-        let taken = |giver: &Giver<'_>| {
-            plan.parts.iter().find(|part| part.process == giver.process).map_or(0, |part| part.bytes)
-        };
+        let taken = |giver: &Giver<'_>| taken_of(&plan, giver);
         for giver in &givers {
             let bytes = by_class(giver.supply, taken(giver));
             let Some(class) = (0..3).rev().find(|class| bytes[*class] > 0) else { continue };

@@ -262,3 +262,30 @@ impl Policy for Snapshot {
         Rank(bits << 8 | (255 - place_in_bucket(candidate.age_ticks)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Past;
+
+    #[test]
+    fn idle_times_compare_whatever_the_pace_of_a_clock_is() {
+        let knows = Learned::default().learner().snapshot();
+        let idle_ms = |age_ticks, tick_ms: f64| {
+            let candidate = Candidate {
+                age_ticks,
+                past: Past::default(),
+                charge_bytes: 4096,
+            };
+            knows.idle_ms(&candidate, &|ticks| f64::from(ticks) * tick_ms)
+        };
+        // Nothing is known, so it goes with the age, in milliseconds and not in ticks: to the size of
+        // a bucket, half a doubling, so doublings are compared.
+        let (slow, fast) = (idle_ms(128, 1.0), idle_ms(1024, 0.125));
+        assert!((0.9..1.1).contains(&(slow / fast)), "{slow} {fast}");
+        let older = idle_ms(4096, 0.125);
+        assert!((3.6..4.4).contains(&(older / fast)), "{older} {fast}");
+        // Also what was offered just now counts for something: it may never pay.
+        assert!(idle_ms(1, 0.125) > 0.0);
+    }
+}

@@ -10,7 +10,7 @@ use vidmm_host::Server;
 
 use crate::operator::{Link, Place};
 use crate::output::Failure;
-use crate::own_manager::{Lodging, OwnManager, Terms, options};
+use crate::own_manager::{Lodging, OwnManager, Setup, options};
 
 /// How long a manager may take to listen.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ pub(crate) struct Args {
 /// No socket.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     end_with(args.parent)?;
-    Ok(Server::bind(options(&args.socket, Terms::of_budget(args.budget_bytes)))?.run()?)
+    Ok(Server::bind(options(&args.socket, Setup::of_budget(args.budget_bytes)))?.run()?)
 }
 
 /// From now on this process ends when its parent does, whatever it is at, even if it is stopped.
@@ -62,7 +62,7 @@ impl Manager {
     /// No directory, no socket, no thread or process.
     pub(crate) fn start(budget_bytes: u64, is_killable: bool) -> Result<Self, Failure> {
         Ok(match is_killable {
-            false => Self::Thread(OwnManager::start(Terms::of_budget(budget_bytes))?),
+            false => Self::Thread(OwnManager::start(Setup::of_budget(budget_bytes))?),
             true => Self::Process(Killable::start(budget_bytes)?),
         })
     }

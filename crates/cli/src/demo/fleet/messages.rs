@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::demo::inputs::{Input, Kind};
+use crate::demo::policy::PolicyName;
 use crate::demo::reference::Item;
-use crate::demo::rule::Rule;
 use crate::demo::tally::Record;
 
 /// No packet is longer, in bytes.
@@ -72,7 +72,7 @@ pub(crate) struct Assignment {
     /// What reading the clock adds to a measured call.
     pub(crate) clock_ns: u64,
     /// By which its pool discards.
-    pub(crate) rule: Rule,
+    pub(crate) policy: PolicyName,
     /// The directory to record into, if it is to.
     pub(crate) trace: Option<Vec<u8>>,
     /// The demo's process: if that is not the worker's parent any more, nobody listens.

@@ -44,7 +44,7 @@ use crate::demo::fleet::messages::{
 use crate::demo::fleet::scratch_book::ScratchBook;
 use crate::demo::fleet::turns::Turns;
 use crate::demo::histogram::clock_cost_ns;
-use crate::demo::rule::Rule;
+use crate::demo::policy::PolicyName;
 use crate::demo::sampler;
 use crate::demo::tally::Tally;
 use crate::demo::unpack::size_u64;
@@ -72,7 +72,7 @@ pub(crate) struct Wanted {
     pub(crate) workers: u16,
     pub(crate) budget_bytes: u64,
     pub(crate) chaos: bool,
-    pub(crate) rule: Rule,
+    pub(crate) policy: PolicyName,
     /// Where workers are to record, if they are to.
     pub(crate) trace: Option<PathBuf>,
 }
@@ -225,7 +225,7 @@ impl<'a> Fleet<'a> {
             skip: self.turns.done(worker),
             socket: manager.socket().as_os_str().as_bytes().to_vec(),
             clock_ns: self.clock_ns,
-            rule: self.wanted.rule,
+            policy: self.wanted.policy,
             trace: trace.map(|path| path.as_os_str().as_bytes().to_vec()),
             parent: std::process::id(),
         };

@@ -55,7 +55,7 @@ fn work(line: &Arc<Line>, assignment: &Assignment, items: Vec<Item>) -> Result<(
         items.len(),
     );
     let path = |bytes: &Vec<u8>| PathBuf::from(OsString::from_vec(bytes.clone()));
-    let mut builder = assignment.rule.builder().join(JoinOptions {
+    let mut builder = assignment.policy.builder().join(JoinOptions {
         mode: JoinMode::Shared,
         sockets: vec![path(&assignment.socket)],
     });

@@ -1,4 +1,4 @@
-//! By which rule the workers' pools discard.
+//! By which policy the workers' pools discard.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use vidmm::{Builder, OldestFirst, Pool};
 /// A policy by its name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Rule {
+pub(crate) enum PolicyName {
     /// What it pays least to hold, as learned
     #[default]
     Vidmm,
@@ -16,7 +16,7 @@ pub(crate) enum Rule {
     OldestFirst,
 }
 
-impl Rule {
+impl PolicyName {
     /// A builder of pools that discard so.
     pub(crate) fn builder(self) -> Builder {
         match self {
@@ -39,16 +39,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_have_the_names_of_policies() {
+    fn they_have_the_names_of_policies() {
         use vidmm::{Learned, Policy as _};
 
         let policies = [
-            (Rule::Vidmm, Learned::default().name()),
-            (Rule::OldestFirst, OldestFirst.name()),
+            (PolicyName::Vidmm, Learned::default().name()),
+            (PolicyName::OldestFirst, OldestFirst.name()),
         ];
-        for (rule, name) in policies {
-            assert_eq!(serde_json::to_value(rule).unwrap(), name);
-            assert_eq!(<Rule as clap::ValueEnum>::from_str(name, false), Ok(rule));
+        for (policy, name) in policies {
+            assert_eq!(serde_json::to_value(policy).unwrap(), name);
+            assert_eq!(
+                <PolicyName as clap::ValueEnum>::from_str(name, false),
+                Ok(policy)
+            );
         }
     }
 }
